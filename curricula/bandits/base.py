@@ -1,0 +1,149 @@
+"""What every bandit is: probabilities over arms, a draw from them, an update with a reward."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+
+class Bandit(ABC):
+    """A policy over arms ``0 .. num_arms - 1`` that learns from rewards in ``[-1, 1]``.
+
+    A bandit is made with its options, then :meth:`reset` once with the number of arms. Subclasses implement
+    :meth:`_start`, :meth:`probabilities`, :meth:`_learn`, :meth:`_state` and :meth:`_load_state`.
+
+    Example:
+        >>> import numpy as np
+        >>> from curricula.bandits import Exp3S
+        >>> bandit = Exp3S()
+        >>> bandit.reset(num_arms=3, horizon=1000)
+        >>> arm = bandit.draw(np.random.default_rng(0))
+        >>> bandit.update(arm, reward=0.5, probability=float(bandit.probabilities()[arm]))
+    """
+
+    needs_policy: ClassVar[bool] | bool = False
+    """Whether :meth:`update` must be given the probabilities of *all* arms at the draw."""
+
+    num_arms: int = 0
+    """Number of arms; 0 before :meth:`reset`."""
+
+    horizon: int | None = None
+    """Expected number of updates, where known."""
+
+    def reset(self, num_arms: int, horizon: int | None = None) -> None:
+        """Forget everything and start with ``num_arms`` arms.
+
+        Args:
+            num_arms: at least 1.
+            horizon: expected number of updates, at least 1; ``None`` when unknown.
+
+        Raises:
+            ValueError: if an argument, or an option of the bandit for this many arms, is out of range.
+        """
+        if num_arms < 1:
+            raise ValueError(f"a bandit needs at least one arm, got num_arms={num_arms}")
+        if horizon is not None and horizon < 1:
+            raise ValueError(f"horizon must be at least 1 update or None, got {horizon}")
+        self.num_arms = int(num_arms)
+        self.horizon = None if horizon is None else int(horizon)
+        self._start()
+
+    @abstractmethod
+    def probabilities(self) -> FloatArray:
+        """Return the policy, shape ``(num_arms,)``, sums to 1. Read it, do not write to it."""
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw an arm from :meth:`probabilities` by inverting the distribution function with one uniform number."""
+        cumulative = self.probabilities().cumsum()
+        arm = int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
+        if arm >= self.num_arms:  # the product was rounded up to the total
+            arm = int(np.flatnonzero(self.probabilities())[-1])
+        return arm
+
+    def update(self, arm: int, reward: float, probability: float, policy: FloatArray | None = None) -> None:
+        """Learn that ``arm``, drawn with ``probability``, earned ``reward``.
+
+        Args:
+            arm: in ``[0, num_arms)``.
+            reward: in ``[-1, 1]``.
+            probability: of the arm *at the draw*, in ``(0, 1]``. Rewards may arrive late and out of order: with the
+                probability of the draw the estimate stays unbiased, with today's it does not.
+            policy: shape ``(num_arms,)``, the whole policy at the draw; required when :attr:`needs_policy`.
+
+        Raises:
+            RuntimeError: before :meth:`reset`.
+            ValueError: if an argument is out of range or not finite.
+        """
+        if not self.num_arms:
+            raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before update()")
+        if not 0 <= arm < self.num_arms:
+            raise ValueError(f"arm must be in [0, {self.num_arms}), got {arm}")
+        if not -1.0 <= reward <= 1.0:  # false for NaN as well
+            raise ValueError(f"reward must be in [-1, 1], got {reward}: scale it first (see QuantileScaler)")
+        if not 0.0 < probability <= 1.0 + 1e-12:
+            raise ValueError(f"probability of the draw must be in (0, 1], got {probability}")
+        if self.needs_policy and (policy is None or np.shape(policy) != (self.num_arms,)):
+            raise ValueError(
+                f"{type(self).__name__} needs the policy at the draw, shape ({self.num_arms},), "
+                f"got {None if policy is None else np.shape(policy)}"
+            )
+        self._learn(arm, float(reward), float(probability), policy)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides the next probabilities, as plain containers."""
+        return {
+            "bandit": type(self).__name__,
+            "num_arms": self.num_arms,
+            "horizon": self.horizon,
+            **self._state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where :meth:`state_dict` was taken.
+
+        Raises:
+            ValueError: if the state is of another bandit.
+        """
+        if state.get("bandit") != type(self).__name__:
+            raise ValueError(
+                f"the state is of the bandit {state.get('bandit')!r}, this one is {type(self).__name__!r}: "
+                f"make the same bandit, or start the curriculum anew"
+            )
+        self.reset(state["num_arms"], state["horizon"])
+        self._load_state(state)
+
+    def describe(self) -> str:
+        """Return one line with the constants in force, for logs."""
+        return f"{type(self).__name__}(num_arms={self.num_arms})"
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Set the initial state for ``num_arms`` and ``horizon``."""
+
+    @abstractmethod
+    def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
+        """Apply one checked reward."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """Return the learned state."""
+
+    @abstractmethod
+    def _load_state(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`_state` returned."""
+
+
+def check_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> float:
+    """Return ``value`` as a float if it is finite and in the range, else raise ``ValueError``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
+    inside = low < value <= high if open_low else low <= value <= high
+    if not (inside and math.isfinite(value)):
+        raise ValueError(f"{name} must be in {'(' if open_low else '['}{low:g}, {high:g}], got {value}")
+    return float(value)

@@ -1,0 +1,125 @@
+"""Exp3: exponential weights with importance-weighted rewards."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from curricula.bandits.base import Bandit, FloatArray, check_range
+from curricula.bandits.rates import Rates, exp3_rates
+
+
+def mix(shares: FloatArray, epsilon: float) -> FloatArray:
+    r"""Mix a policy with the uniform one.
+
+    .. math:: \pi(i) = (1 - \epsilon)\, p_i + \epsilon / N
+
+    Args:
+        shares: shape ``(N,)``, sums to 1.
+        epsilon: in ``[0, 1]``.
+
+    Returns:
+        Shape ``(N,)``, sums to 1, every entry at least ``epsilon / N``.
+
+    Source: Graves et al. 2017, section 2.2.
+    """
+    return shares * (1.0 - epsilon) + epsilon / len(shares)
+
+
+class Exp3(Bandit):
+    r"""Exp3 in log space, with uniform exploration.
+
+    .. math::
+        \pi(i) = (1-\epsilon)\frac{e^{w_i}}{\sum_j e^{w_j}} + \frac{\epsilon}{N}, \qquad
+        w_i \leftarrow w_i + \eta\,\frac{r\,\mathbb{1}[i = a] + \beta}{\pi(i)}
+
+    The arm ``a`` was drawn with probability :math:`\pi(a)`. It converges to the best *single* arm; for a curriculum,
+    where the best arm changes, use :class:`~curricula.bandits.Exp3S`.
+
+    Args:
+        eta: step size of the log-weights, ``> 0``. ``None``: from the number of arms and the horizon
+            (:func:`~curricula.bandits.rates.exp3_rates`).
+        epsilon: share of uniform exploration, in ``[0, 1]``; 0 is the form of Graves et al. ``None``: with ``eta``.
+        beta: optimism added to every arm's reward, ``>= 0``. Above 0 the policy at the draw must be kept.
+
+    Source: Graves et al. 2017, section 2.1; Auer, Cesa-Bianchi, Freund and Schapire 2002, section 3.
+
+    Example:
+        >>> bandit = Exp3(eta=0.1, epsilon=0.05)
+        >>> bandit.reset(num_arms=2)
+        >>> bandit.update(0, reward=1.0, probability=0.5)
+        >>> bandit.probabilities().round(3).tolist()
+        [0.547, 0.453]
+    """
+
+    def __init__(self, *, eta: float | None = None, epsilon: float | None = None, beta: float = 0.0) -> None:
+        self._given_eta = None if eta is None else check_range("eta", eta, 0.0, math.inf, open_low=True)
+        self._given_epsilon = None if epsilon is None else check_range("epsilon", epsilon, 0.0, 1.0)
+        self.beta = check_range("beta", beta, 0.0, math.inf)
+        self.needs_policy = self.beta > 0.0
+        self.eta = math.nan
+        """Step size in force; known after :meth:`reset`."""
+        self.epsilon = math.nan
+        """Exploration in force; known after :meth:`reset`."""
+
+    def probabilities(self) -> FloatArray:
+        """Return the mixed policy, shape ``(num_arms,)``; every entry at least ``epsilon / num_arms``."""
+        return self._policy
+
+    def log_weights(self) -> FloatArray:
+        """Return a copy of the log-weights, shape ``(num_arms,)``, shifted so that their exponentials sum to 1."""
+        return self._log_weights.copy()
+
+    def describe(self) -> str:
+        """Return one line with the constants in force."""
+        return (
+            f"{type(self).__name__}(eta={self.eta:.3g}, epsilon={self.epsilon:.3g}, beta={self.beta:.3g}; "
+            f"{self.num_arms} arms, horizon {self.horizon})"
+        )
+
+    def _rates(self) -> Rates:
+        return exp3_rates(self.num_arms, self.horizon)
+
+    def _start(self) -> None:
+        rates = self._rates()
+        self.eta = rates.eta if self._given_eta is None else self._given_eta
+        self.epsilon = rates.epsilon if self._given_epsilon is None else self._given_epsilon
+        self._log_weights = np.full(self.num_arms, -math.log(self.num_arms))
+        self._policy = np.full(self.num_arms, 1.0 / self.num_arms)
+
+    def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
+        if self.num_arms == 1:
+            return
+        log_weights = self._log_weights
+        log_weights[arm] += self.eta * reward / probability
+        if policy is not None and self.beta:
+            log_weights += self.eta * self.beta / policy
+        self._settle(log_weights)
+
+    def _settle(self, log_weights: FloatArray) -> None:
+        """Normalise the rewarded log-weights and refresh the policy."""
+        log_weights -= log_weights.max()
+        weights = np.exp(log_weights)
+        total = float(weights.sum())
+        self._log_weights = log_weights - math.log(total)
+        self._policy = mix(weights / total, self.epsilon)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "eta": self.eta,
+            "epsilon": self.epsilon,
+            "beta": self.beta,
+            "log_weights": self._log_weights.tolist(),
+            "policy": self._policy.tolist(),
+        }
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        # The run goes on with the constants it began with, except those that the user sets by hand now.
+        if self._given_eta is None:
+            self.eta = float(state["eta"])
+        if self._given_epsilon is None:
+            self.epsilon = float(state["epsilon"])
+        self._log_weights = np.array(state["log_weights"], dtype=np.float64)
+        self._policy = np.array(state["policy"], dtype=np.float64)

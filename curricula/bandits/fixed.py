@@ -1,0 +1,82 @@
+"""FixedPolicy: probabilities that never change (uniform, proportional to size, temperature, by hand)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from curricula.bandits.base import Bandit, FloatArray, check_range
+
+
+class FixedPolicy(Bandit):
+    r"""A policy that ignores rewards: the baselines, in the same place as the bandits.
+
+    Args:
+        weights: one per task, in the order of the tasks, ``>= 0`` with a positive sum; they are normalised.
+            ``None``: uniform.
+
+    Raises:
+        ValueError: if a weight is negative or not finite, or all are zero; at :meth:`reset`, if there are not as many
+            weights as arms.
+
+    Example:
+        >>> policy = FixedPolicy.proportional([900, 100], temperature=2.0)
+        >>> policy.reset(num_arms=2)
+        >>> policy.probabilities().tolist()
+        [0.75, 0.25]
+    """
+
+    def __init__(self, weights: Sequence[float] | None = None) -> None:
+        self._weights = None if weights is None else np.asarray(list(weights), dtype=np.float64)
+        if self._weights is not None and not (
+            self._weights.ndim == 1
+            and np.isfinite(self._weights).all()
+            and (self._weights >= 0).all()
+            and self._weights.sum() > 0
+        ):
+            raise ValueError(f"weights must be finite, >= 0 and not all 0, got {weights!r}")
+
+    @classmethod
+    def uniform(cls) -> FixedPolicy:
+        """Return the uniform policy, the baseline of every comparison."""
+        return cls()
+
+    @classmethod
+    def proportional(cls, sizes: Sequence[float], *, temperature: float = 1.0) -> FixedPolicy:
+        r"""Return :math:`\pi(i) \propto n_i^{1/\tau}`.
+
+        Args:
+            sizes: one ``n_i > 0`` per task; :attr:`curricula.CurriculumLoader.sizes` has them.
+            temperature: ``> 0``; 1 is proportional to size, large values approach uniform.
+        """
+        temperature = check_range("temperature", temperature, 0.0, math.inf, open_low=True)
+        numbers = np.asarray(list(sizes), dtype=np.float64)
+        if not (numbers.size and np.isfinite(numbers).all() and (numbers > 0).all()):
+            raise ValueError(f"sizes must be finite and > 0, got {sizes!r}")
+        logs = np.log(numbers) / temperature
+        return cls(np.exp(logs - logs.max()).tolist())
+
+    def probabilities(self) -> FloatArray:
+        """Return the policy, shape ``(num_arms,)``."""
+        return self._policy
+
+    def _start(self) -> None:
+        weights = np.ones(self.num_arms) if self._weights is None else self._weights
+        if len(weights) != self.num_arms:
+            raise ValueError(f"FixedPolicy has {len(weights)} weights for {self.num_arms} tasks: give one per task")
+        self._policy: FloatArray = weights / weights.sum()
+
+    def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
+        """Ignore the reward."""
+
+    def _state(self) -> dict[str, Any]:
+        return {"policy": self._policy.tolist()}
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        if state["policy"] != self._policy.tolist():
+            raise ValueError(
+                "the checkpoint was made with another FixedPolicy: give the same weights, or start the curriculum anew"
+            )

@@ -1,0 +1,210 @@
+"""Where a task's batches come from, and which one is next: positions, not random state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from curricula.data.tasks import Task, TaskError
+from curricula.randomness import CounterGenerator, Stream
+
+Key = tuple[int, int | None]
+"""Arm and sample index; ``None`` stands for the next batch of a streamed task."""
+
+
+class MapSource:
+    """The order of a map-style task's samples: which ones make visit ``n``, a function of (seed, arm, n, rank).
+
+    Args:
+        arm: index of the task.
+        size: number of samples.
+        batch_size: samples per batch and rank.
+        shuffle: a new order in every pass over the task; else the order of the dataset.
+        drop_last: leave out the rest of a pass that fills no batch.
+        seed: of the order.
+    """
+
+    def __init__(self, arm: int, size: int, batch_size: int, shuffle: bool, drop_last: bool, seed: int) -> None:
+        self.arm = arm
+        self.size = size
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self._numbers = CounterGenerator(seed, Stream.TASK_ORDER)
+        self._pass = -1
+        self._order: list[int] = []
+
+    def batches_per_pass(self, world_size: int) -> int:
+        """Return the number of visits that make one pass over the task."""
+        total = self.batch_size * world_size
+        return self.size // total if self.drop_last else -(-self.size // total)
+
+    def keys(self, visit: int, rank: int, world_size: int) -> list[Key]:
+        """Return the samples of this rank's part of the batch of visit ``visit``.
+
+        The ranks' parts are disjoint. Where a pass does not divide by the number of ranks, its last batch is filled up
+        from the pass's beginning, so that every rank has equally many samples.
+        """
+        number, position = divmod(visit, self.batches_per_pass(world_size))
+        if number != self._pass:
+            self._pass = number
+            self._order = self._make_order(number)
+        total = self.batch_size * world_size
+        rows = self._order[position * total : (position + 1) * total]
+        missing = -len(rows) % world_size
+        rows += [self._order[k % self.size] for k in range(missing)]
+        return [(self.arm, row) for row in rows[rank::world_size]]
+
+    def _make_order(self, number: int) -> list[int]:
+        if not self.shuffle:
+            return list(range(self.size))
+        order: list[int] = self._numbers.at(number, lane=self.arm).permutation(self.size).tolist()
+        return order
+
+
+class StreamSource:
+    """The batches of an iterable task, one after the other, over and over.
+
+    Args:
+        name: of the task, for errors.
+        arm: index of the task.
+        batches: re-iterable of batches.
+        seed: of the order in which a ``DataLoader`` shuffles.
+    """
+
+    def __init__(self, name: str, arm: int, batches: Any, seed: int) -> None:
+        self.name = name
+        self.arm = arm
+        self.batches = batches
+        self._numbers = CounterGenerator(seed, Stream.TASK_ITERATOR)
+        self._iterator: Iterator[Any] | None = None
+        self._taken = 0
+        self._pass = 0
+
+    def close(self) -> None:
+        """Let go of the running iterator (and its workers)."""
+        self._iterator = None
+
+    def position(self) -> list[int]:
+        """Return the number of the pass and the batches taken from it, over all ranks."""
+        return [self._pass, self._taken]
+
+    def seek(self, position: list[int]) -> None:
+        """Go to what :meth:`position` told: start that pass anew and read past what had been taken."""
+        self.close()
+        self._pass, target = position
+        self._taken = 0
+        while self._taken < target:
+            self._read()
+
+    def next(self, rank: int, world_size: int, limit: int | None = None) -> Any:
+        """Return this rank's next batch: of every ``world_size`` batches, the one at ``rank``.
+
+        Args:
+            rank: of this process.
+            world_size: number of processes.
+            limit: start over after so many batches per rank.
+
+        Raises:
+            TaskError: if the task yields no batch at all, yields ``None``, or raises.
+        """
+        if limit is not None and self._taken >= limit * world_size:
+            self.seek([self._pass, 0])
+        mine = None
+        for turn in range(world_size):
+            batch = self._read()
+            if turn == rank:
+                mine = batch
+        if mine is None:
+            raise TaskError(f"task {self.name!r} yielded None instead of a batch")
+        return mine
+
+    def _read(self) -> Any:
+        for _ in range(2):
+            try:
+                if self._iterator is None:
+                    batch = self._start()
+                else:
+                    batch = next(self._iterator)
+            except StopIteration:
+                if self._taken == 0:
+                    break
+                self._iterator = None
+                self._pass += 1
+                self._taken = 0
+                continue
+            except TaskError:
+                raise
+            except Exception as error:
+                raise TaskError(
+                    f"task {self.name!r} raised {type(error).__name__} at batch {self._taken} of its pass {self._pass}: "
+                    f"{error}"
+                ) from error
+            self._taken += 1
+            return batch
+        raise TaskError(f"task {self.name!r} yields no batch: leave it out, or give it data")
+
+    def _start(self) -> Any:
+        # A DataLoader takes the seed of its shuffling from torch's global stream, with the first batch. It is given one
+        # of this pass's own, so that the order can be found again and the user's stream is left alone.
+        seed = int(self._numbers.at(self._pass, lane=self.arm).integers(2**63))
+        if not isinstance(self.batches, DataLoader):
+            self._iterator = iter(self.batches)
+            return next(self._iterator)
+        set_epoch(self.batches, self._pass)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._iterator = iter(self.batches)
+            return next(self._iterator)
+
+
+def set_epoch(loader: DataLoader[Any], number: int) -> None:
+    """Tell a loader's samplers and dataset which pass this is, where they ask for it."""
+    for part in (loader.sampler, getattr(loader.batch_sampler, "sampler", None), loader.dataset):
+        method = getattr(part, "set_epoch", None)
+        if callable(method):
+            method(number)
+
+
+class TaskDataset(Dataset[Any]):
+    """All map-style tasks as one dataset of ``(arm, index)`` keys, so that one DataLoader serves them all."""
+
+    def __init__(self, names: tuple[str, ...], tasks: list[Task]) -> None:
+        self._names = names
+        self._tasks = tasks
+
+    def __getitems__(self, keys: list[Key]) -> list[Any]:
+        """Return the samples of one batch, all of one task; ``[]`` for a streamed task."""
+        arm = keys[0][0]
+        if keys[0][1] is None:
+            return []
+        task = self._tasks[arm]
+        indices = [index for _, index in keys]
+        try:
+            many = getattr(task, "__getitems__", None)
+            return list(many(indices)) if callable(many) else [task[index] for index in indices]
+        except Exception as error:
+            raise TaskError(
+                f"task {self._names[arm]!r} raised {type(error).__name__} while reading the samples {indices}: {error}"
+            ) from error
+
+
+class Collate:
+    """The user's collate function, passing over the empty place of a streamed task's batch."""
+
+    def __init__(self, function: Callable[[list[Any]], Any]) -> None:
+        self._function = function
+
+    def __call__(self, samples: list[Any]) -> Any:
+        """Return the batch, or ``None`` for a streamed task."""
+        return self._function(samples) if samples else None
+
+
+def batches_of(task: Task, batch_size: int | None, drop_last: bool, collate_fn: Callable[[list[Any]], Any] | None) -> Any:
+    """Return the re-iterable of batches of an iterable task: itself, unless it is an ``IterableDataset``."""
+    if isinstance(task, IterableDataset):
+        return DataLoader(task, batch_size=batch_size, drop_last=drop_last, collate_fn=collate_fn)
+    return task

@@ -1,0 +1,84 @@
+"""Tasks as the user gives them, told apart by kind and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from torch.utils.data import DataLoader, IterableDataset
+
+from curricula.teacher import check_names
+
+Task: TypeAlias = Any
+"""A map-style ``Dataset``, an ``IterableDataset``, or a re-iterable of ready batches such as a ``DataLoader``."""
+
+Grid: TypeAlias = Mapping[str, int | Sequence[Any]]
+"""Axis name to number of values, or to their labels."""
+
+
+class TaskError(RuntimeError):
+    """A task's data could not be read; the message names the task."""
+
+
+def is_map_style(task: Task) -> bool:
+    """Tell whether samples are read by index (a map-style dataset, or any sequence of samples)."""
+    return hasattr(task, "__getitem__") and hasattr(task, "__len__") and not isinstance(task, DataLoader)
+
+
+def check_tasks(tasks: Mapping[str, Task]) -> tuple[str, ...]:
+    """Return the names, or raise if a task is none.
+
+    Raises:
+        TypeError: if ``tasks`` is no mapping, a name is no string, or a task can be neither indexed nor iterated.
+        ValueError: if there are no tasks, or a task is empty or an iterator that cannot start over.
+    """
+    if not isinstance(tasks, Mapping):
+        raise TypeError(
+            f"tasks must be a mapping from name to dataset or loader, got {type(tasks).__name__}: "
+            'write {"name": dataset, ...}'
+        )
+    names = check_names(list(tasks))
+    for name, task in tasks.items():
+        if is_map_style(task):
+            if len(task) == 0:
+                raise ValueError(f"task {name!r} is an empty dataset: leave it out, or give it samples")
+        elif not isinstance(task, (Iterable, IterableDataset)):
+            raise TypeError(
+                f"task {name!r} must be a Dataset, an IterableDataset or an iterable of batches, "
+                f"got {type(task).__name__}"
+            )
+        elif iter_is_self(task):
+            raise ValueError(
+                f"task {name!r} is an iterator ({type(task).__name__}), which cannot start over when it is exhausted: "
+                "give the object that makes it, or wrap it in an IterableDataset"
+            )
+    return names
+
+
+def iter_is_self(task: Task) -> bool:
+    """Tell whether an iterable can be walked only once (a generator, a file, a zip)."""
+    return hasattr(task, "__next__")
+
+
+def check_grid(grid: Grid | None, num_tasks: int) -> dict[str, list[str]] | None:
+    """Return the grid with a label for every value, or raise if it has not one cell per task.
+
+    Example:
+        >>> check_grid({"length": 2, "speed": ["slow", "fast"]}, 4)
+        {'length': ['1', '2'], 'speed': ['slow', 'fast']}
+    """
+    if grid is None:
+        return None
+    labels = {
+        str(axis): [str(k + 1) for k in range(values)] if isinstance(values, int) else [str(value) for value in values]
+        for axis, values in grid.items()
+    }
+    cells = math.prod(len(values) for values in labels.values())
+    if cells != num_tasks:
+        shape = " x ".join(f"{axis}: {len(values)}" for axis, values in labels.items())
+        raise ValueError(
+            f"grid ({shape}) has {cells} cells for {num_tasks} tasks: the axes' sizes must multiply to the number of "
+            "tasks, which fill the grid row by row"
+        )
+    return labels

@@ -1,0 +1,45 @@
+"""What every signal is: something measured around one optimiser step, larger when more was learned."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from curricula.signals.step import Step
+
+
+class Signal(ABC):
+    """Learning progress of one optimiser step.
+
+    The callback calls :meth:`before_step` when the gradients are there and the parameters are still old, and
+    :meth:`after_step` when the parameters are new. A signal keeps nothing from one step to the next unless it says so.
+
+    Example:
+        A signal of one's own, the loss itself (as in online data mixing):
+
+        >>> class Loss(Signal):
+        ...     needs_loss = True
+        ...
+        ...     def after_step(self, step):
+        ...         return step.loss
+    """
+
+    needs_loss: ClassVar[bool] = False
+    """Reads ``step.loss``: the training step must return a loss, or the module define ``curriculum_loss``."""
+
+    needs_probe: ClassVar[bool] = False
+    """Calls ``step.probe_loss()``: the random state of the step is kept for it."""
+
+    needs_gradients: ClassVar[bool] = False
+    """Reads ``step.gradients()`` in :meth:`before_step`."""
+
+    needs_target: ClassVar[bool] = False
+    """Reads ``step.target``: the callback must be given ``target=``."""
+
+    def before_step(self, step: Step) -> None:  # noqa: B027 - optional: signals of the loss alone have nothing to do
+        """Measure with the old parameters. Called at every optimiser step of the draw (one, unless done by hand)."""
+
+    @abstractmethod
+    def after_step(self, step: Step) -> float:
+        """Return the raw progress, larger when more was learned; any unit, NaN when it cannot be told."""

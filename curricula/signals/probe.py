@@ -1,0 +1,181 @@
+"""The probe: the module's own loss once more, without a trace."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_OWN_KEYS = frozenset(vars(nn.Module())) - {"training"}
+_CONTAINERS = (list, dict, set, deque)
+
+
+class RandomState:
+    """The global random streams (torch CPU, one accelerator, numpy, Python) at one moment."""
+
+    __slots__ = ("_cpu", "_device", "_device_state", "_numpy", "_python")
+
+    def __init__(self, device: torch.device) -> None:
+        self._cpu = torch.get_rng_state()
+        self._device = device
+        self._device_state = _accelerator(device).get_rng_state(device) if device.type == "cuda" else None
+        self._numpy = np.random.get_state()  # noqa: NPY002 - the user's training step may use the global stream
+        self._python = random.getstate()
+
+    def restore(self) -> None:
+        """Put the global streams back to this moment."""
+        torch.set_rng_state(self._cpu)
+        if self._device_state is not None:
+            _accelerator(self._device).set_rng_state(self._device_state, self._device)
+        np.random.set_state(self._numpy)  # noqa: NPY002
+        random.setstate(self._python)
+
+
+def _accelerator(device: torch.device) -> Any:
+    return getattr(torch, device.type)
+
+
+class Probe:
+    """Runs ``curriculum_loss``, or else ``training_step``, so that nothing can tell that it ran.
+
+    For the time of the probe: no gradients; ``log`` and ``log_dict`` do nothing; afterwards buffers, metric states,
+    the modules' own attributes and containers, and the random streams are as they were.
+
+    Args:
+        module: a LightningModule.
+        context: makes the precision context (autocast) in which the training step runs.
+    """
+
+    def __init__(self, module: nn.Module, context: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._module = module
+        self._context = context
+        custom = getattr(module, "curriculum_loss", None)
+        self.is_custom = custom is not None
+        """Whether the module defines ``curriculum_loss(batch, batch_idx)``."""
+        self._name = "curriculum_loss" if self.is_custom else "training_step"
+        takes = inspect.signature(getattr(module, self._name)).parameters
+        self._takes_batch_idx = "batch_idx" in takes or len(takes) > 1
+        self._batch_idx_by_name = "batch_idx" in takes
+
+    def loss(self, batch: Any, batch_idx: int, random_state: RandomState | None) -> Tensor:
+        """Return the loss of ``batch`` at the present parameters, shape ``()``.
+
+        Args:
+            batch: on the module's device.
+            batch_idx: given to the step as it was in training.
+            random_state: the random numbers to use; ``None``: those of the present moment.
+
+        Raises:
+            RuntimeError: if the step returns no loss.
+        """
+        function = getattr(self._module, self._name)
+        arguments: dict[str, Any] = {}
+        positional = [batch]
+        if self._batch_idx_by_name:
+            arguments["batch_idx"] = batch_idx
+        elif self._takes_batch_idx:
+            positional.append(batch_idx)
+        with untouched(self._module), torch.no_grad(), self._context():
+            if random_state is not None:
+                random_state.restore()
+            return as_loss(function(*positional, **arguments), self._name)
+
+
+def as_loss(output: Any, name: str) -> Tensor:
+    """Return the loss in what a training step returned, detached, shape ``()``.
+
+    Raises:
+        RuntimeError: if there is none.
+    """
+    loss = output.get("loss") if isinstance(output, Mapping) else output
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise RuntimeError(
+            f"`{name}` returned no loss (a tensor of one number, or a dict with the key 'loss') but {_brief(output)}: "
+            "return the loss, or define `curriculum_loss(self, batch, batch_idx)` in the module that returns it"
+        )
+    return loss.detach().reshape(())
+
+
+def _brief(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    if isinstance(output, Mapping):
+        return f"a dict with the keys {sorted(map(str, output))}"
+    return f"{output!r}"[:80]
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Put everything that a forward pass may change in ``module`` back afterwards, and silence its logging meanwhile.
+
+    Restored: the global random streams; buffers; the state of torchmetrics metrics; all other attributes of all
+    submodules, and the contents of those that are plain containers. Not restored: what is reached through other
+    objects, such as a logger's own API called inside the training step.
+    """
+    device = getattr(module, "device", None) or torch.device("cpu")
+    before = RandomState(device)
+    snapshots = [_Snapshot(part) for part in module.modules()]
+    try:
+        for snapshot in snapshots:
+            snapshot.silence()
+        yield
+    finally:
+        for snapshot in snapshots:
+            snapshot.restore()
+        before.restore()
+
+
+class _Snapshot:
+    """The attributes of one module."""
+
+    __slots__ = ("_attributes", "_buffers", "_contents", "_module", "_tensors")
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        state = vars(module)
+        self._attributes = {key: value for key, value in state.items() if key not in _OWN_KEYS}
+        self._buffers = dict(module._buffers)
+        self._contents = [(value, copy.copy(value)) for value in self._attributes.values() if isinstance(value, _CONTAINERS)]
+        tensors = [value for value in self._buffers.values() if value is not None]
+        # A torchmetrics metric keeps its state in plain attributes and adds to them in place.
+        tensors += [value for value in self._attributes.values() if isinstance(value, Tensor)]
+        self._tensors = [(tensor, tensor.detach().clone(), tensor._version) for tensor in tensors]
+
+    def silence(self) -> None:
+        # Both names: a plain nn.Module may well have a `log` that is a function of mathematics.
+        if all(callable(getattr(self._module, name, None)) for name in ("log", "log_dict")):
+            vars(self._module).update(log=_no_log, log_dict=_no_log)
+
+    def restore(self) -> None:
+        state = vars(self._module)
+        for key in [key for key in state if key not in _OWN_KEYS and key not in self._attributes]:
+            del state[key]
+        state.update(self._attributes)
+        self._module._buffers.clear()
+        self._module._buffers.update(self._buffers)
+        for container, contents in self._contents:
+            _refill(container, contents)
+        for tensor, values, version in self._tensors:
+            if tensor._version != version:
+                with torch.no_grad():
+                    tensor.copy_(values)
+
+
+def _no_log(*args: Any, **kwargs: Any) -> None:
+    """Stand in for ``log`` and ``log_dict`` while a probe runs."""
+
+
+def _refill(container: Any, contents: Any) -> None:
+    container.clear()
+    if isinstance(container, (dict, set)):
+        container.update(contents)
+    else:
+        container.extend(contents)

@@ -1,0 +1,82 @@
+"""What a signal may ask about the optimiser step in hand."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from curricula.signals.probe import Probe, RandomState
+
+if TYPE_CHECKING:
+    from curricula.teacher import Draw
+
+
+class MicroBatch:
+    """One batch of a step, with what is needed to run it again."""
+
+    __slots__ = ("batch", "batch_idx", "loss", "random_state")
+
+    def __init__(self, batch: Any, batch_idx: int, random_state: RandomState | None) -> None:
+        self.batch = batch
+        self.batch_idx = batch_idx
+        self.random_state = random_state
+        self.loss: Tensor | float = math.nan
+
+
+class Step:
+    """One optimiser step on one task: the loss, the gradients, the parameters, and a probe of the loss.
+
+    Attributes:
+        draw: the draw that chose the task.
+        task: name of the task.
+        target: name of the target task, or ``None``.
+        notes: a place for the signal to keep what it measured in ``before_step`` until ``after_step``.
+    """
+
+    def __init__(self, draw: Draw, module: nn.Module, probe: Probe, target: str | None) -> None:
+        self.draw = draw
+        self.task = draw.task
+        self.target = target
+        self.notes: dict[str, Any] = {}
+        self._module = module
+        self._probe = probe
+        self._micro_batches: list[MicroBatch] = []
+        self._gradient_scale = 1.0
+
+    @property
+    def loss(self) -> float:
+        """Loss of the training batch at the old parameters; the mean over micro-batches under accumulation."""
+        return sum(float(micro.loss) for micro in self._micro_batches) / len(self._micro_batches)
+
+    @property
+    def batch(self) -> Any:
+        """The training batch, on the module's device; the last micro-batch under accumulation."""
+        return self._micro_batches[-1].batch
+
+    def probe_loss(self, batch: Any = None) -> float:
+        """Evaluate the loss at the present parameters, leaving no trace in the module, its logs or the random streams.
+
+        Args:
+            batch: the batch to evaluate, on the module's device. ``None``: the training batch, with the same random
+                numbers as its training step; the mean over micro-batches under accumulation.
+        """
+        if batch is not None:
+            return float(self._probe.loss(batch, self._micro_batches[-1].batch_idx, None))
+        losses = [
+            float(self._probe.loss(micro.batch, micro.batch_idx, micro.random_state)) for micro in self._micro_batches
+        ]
+        return sum(losses) / len(losses)
+
+    def parameters(self) -> list[Tensor]:
+        """Return the trainable parameters (not copies)."""
+        return [parameter for parameter in self._module.parameters() if parameter.requires_grad]
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients of the step's loss: unscaled and unclipped. Only valid in ``before_step``."""
+        gradients = [parameter.grad for parameter in self._module.parameters() if parameter.grad is not None]
+        if self._gradient_scale != 1.0:
+            return list(torch._foreach_div(gradients, self._gradient_scale))
+        return gradients

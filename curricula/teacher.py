@@ -1,0 +1,235 @@
+"""The Teacher: draws tasks, remembers the open draws, and carries each reward back to the draw that earned it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from curricula.bandits.base import Bandit, FloatArray
+from curricula.bandits.exp3s import Exp3S
+from curricula.randomness import CounterGenerator, Stream
+from curricula.rewards import QuantileScaler, RewardScaler
+from curricula.state import seal, unseal
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One choice of a task, with what is needed to reward it at any later time."""
+
+    id: int
+    """Number of the draw, from 0."""
+    arm: int
+    """Index of the task."""
+    task: str
+    """Name of the task."""
+    probability: float
+    """Probability of the arm at the draw, in ``(0, 1]``."""
+    step: int
+    """Number of rewards the policy had learned from at the draw."""
+
+
+class Teacher:
+    """Chooses tasks by a bandit and teaches the bandit by scaled learning progress. Works in any loop.
+
+    Draw ``n`` is a pure function of the seed, ``n`` and the policy, so all ranks, a resumed run and a run after a crash
+    draw alike. Draws may be rewarded late, out of order, or never (:meth:`discard`).
+
+    Args:
+        tasks: unique names; arm ``k`` is the ``k``-th.
+        bandit: default ``Exp3S()``; it is reset here.
+        scaler: progress rate to reward; default ``QuantileScaler()``; it is reset here.
+        seed: in ``[0, 2**64)``.
+        horizon: expected number of rewards, for the bandit's rates; ``None`` when unknown.
+
+    Raises:
+        TypeError: if a name is not a string, or the bandit or scaler is not an instance of its base class.
+        ValueError: if there are no tasks or two have one name.
+
+    Source: Graves et al. 2017, Algorithm 1.
+
+    Example:
+        >>> teacher = Teacher(["easy", "hard"], seed=1, horizon=100)
+        >>> draw = teacher.draw()
+        >>> draw.probability
+        0.5
+        >>> teacher.reward(draw, progress=0.3)  # the scaler is still warming up
+        0.0
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        bandit: Bandit | None = None,
+        scaler: RewardScaler | None = None,
+        seed: int = 0,
+        horizon: int | None = None,
+    ) -> None:
+        self.tasks = check_names(tasks)
+        self.bandit = _instance("bandit", Exp3S() if bandit is None else bandit, Bandit)
+        self.scaler = _instance("scaler", QuantileScaler() if scaler is None else scaler, RewardScaler)
+        self.seed = seed
+        self._numbers = CounterGenerator(seed, Stream.DRAWS)
+        self.bandit.reset(len(self.tasks), horizon)
+        self.scaler.reset(seed)
+        self.draws = 0
+        """Number of draws made."""
+        self.updates = 0
+        """Number of rewards learned from."""
+        self.skipped = [0] * len(self.tasks)
+        """Per task, rewards that were not learned from because the progress was not finite."""
+        self._open: dict[int, Draw] = {}
+        self._policies: dict[int, FloatArray] = {}
+
+    def probabilities(self) -> FloatArray:
+        """Return a copy of the policy, shape ``(number of tasks,)``."""
+        return self.bandit.probabilities().copy()
+
+    def draw(self) -> Draw:
+        """Draw a task from the current policy and keep the draw open until it is rewarded or discarded."""
+        arm = self.bandit.draw(self._numbers.at(self.draws))
+        policy = self.bandit.probabilities()
+        draw = Draw(self.draws, arm, self.tasks[arm], float(policy[arm]), self.updates)
+        self._open[draw.id] = draw
+        if self.bandit.needs_policy:
+            self._policies[draw.id] = policy.copy()
+        self.draws += 1
+        return draw
+
+    def reward(self, draw: Draw, progress: float, cost: float = 1.0) -> float | None:
+        """Close a draw with the progress that it earned and teach the bandit.
+
+        Args:
+            draw: an open draw.
+            progress: raw learning progress, in any unit; larger is better. A value that is not finite never reaches
+                the bandit: it is counted in :attr:`skipped`.
+            cost: what the step cost, ``> 0`` and finite, in any unit; the reward is of ``progress / cost``.
+
+        Returns:
+            The scaled reward in ``[-1, 1]``, or ``None`` if it was skipped.
+
+        Raises:
+            ValueError: if the draw is not open (unknown, rewarded already, or discarded) or the cost is out of range.
+        """
+        if not (cost > 0 and math.isfinite(cost)):
+            raise ValueError(f"the cost of a step must be finite and > 0, got {cost} for task {draw.task!r}")
+        policy = self._close(draw)
+        rate = progress / cost
+        if not math.isfinite(rate):
+            self.skipped[draw.arm] += 1
+            return None
+        reward = self.scaler.scale(rate)
+        self.bandit.update(draw.arm, reward, draw.probability, policy)
+        self.updates += 1
+        return reward
+
+    def discard(self, draw: Draw) -> None:
+        """Close a draw that will never be rewarded.
+
+        Raises:
+            ValueError: if the draw is not open.
+        """
+        self._close(draw)
+
+    def open_draws(self) -> list[Draw]:
+        """Return the draws that are neither rewarded nor discarded, oldest first."""
+        return list(self._open.values())
+
+    def _close(self, draw: Draw) -> FloatArray | None:
+        if self._open.get(draw.id) != draw:
+            reason = "it was never drawn here" if draw.id >= self.draws else "it was rewarded or discarded already"
+            raise ValueError(f"draw {draw.id} of task {draw.task!r} is not open: {reason}")
+        del self._open[draw.id]
+        return self._policies.pop(draw.id, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides the next draws, as plain containers with a format number and a SHA-256."""
+        return seal(
+            "teacher",
+            {
+                "tasks": list(self.tasks),
+                "seed": int(self.seed),
+                "draws": self.draws,
+                "updates": self.updates,
+                "skipped": list(self.skipped),
+                "open": [draw_to_list(draw) for draw in self._open.values()],
+                "policies": [[key, policy.tolist()] for key, policy in self._policies.items()],
+                "bandit": self.bandit.state_dict(),
+                "scaler": self.scaler.state_dict(),
+            },
+        )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue exactly where :meth:`state_dict` was taken. On an error nothing has changed but what it names.
+
+        Raises:
+            ValueError: if the state is damaged, of a newer format, or of other tasks, another seed, bandit or scaler.
+        """
+        content = unseal("teacher", state)
+        if tuple(content["tasks"]) != self.tasks:
+            raise ValueError(_other_tasks(content["tasks"], self.tasks))
+        if content["seed"] != self.seed:
+            raise ValueError(
+                f"the checkpoint's curriculum has seed {content['seed']}, this one has {self.seed}: "
+                f"give seed={content['seed']}, or start the curriculum anew"
+            )
+        self.bandit.load_state_dict(content["bandit"])
+        self.scaler.load_state_dict(content["scaler"])
+        self.draws = content["draws"]
+        self.updates = content["updates"]
+        self.skipped = list(content["skipped"])
+        self._open = {fields[0]: draw_from_list(fields, self.tasks) for fields in content["open"]}
+        self._policies = {key: np.array(policy, dtype=np.float64) for key, policy in content["policies"]}
+
+
+def draw_to_list(draw: Draw) -> list[Any]:
+    """Return a draw as a plain list, for a checkpoint."""
+    return [draw.id, draw.arm, draw.probability, draw.step]
+
+
+def draw_from_list(fields: Sequence[Any], tasks: Sequence[str]) -> Draw:
+    """Return the draw that :func:`draw_to_list` wrote."""
+    number, arm, probability, step = fields
+    return Draw(number, arm, tasks[arm], probability, step)
+
+
+def check_names(tasks: Sequence[str]) -> tuple[str, ...]:
+    """Return the task names as a tuple, or raise if they are not unique, non-empty strings."""
+    if isinstance(tasks, str):
+        raise TypeError(f"tasks must be a sequence of names, got the single string {tasks!r}")
+    names = tuple(tasks)
+    if not names:
+        raise ValueError("a curriculum needs at least one task, got none")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"task names must be strings, got {name!r} ({type(name).__name__}): use str({name!r})")
+        if not name:
+            raise ValueError("a task name must not be empty")
+    if len(set(names)) < len(names):
+        twice = next(name for position, name in enumerate(names) if name in names[:position])
+        raise ValueError(f"task names must be unique, {twice!r} is given twice")
+    return names
+
+
+def _instance(what: str, value: Any, base: type) -> Any:
+    if not isinstance(value, base):
+        hint = f": write {value.__name__}()" if isinstance(value, type) and issubclass(value, base) else ""
+        raise TypeError(f"{what} must be an instance of {base.__name__}, got {value!r}{hint}")
+    return value
+
+
+def _other_tasks(saved: Sequence[str], own: Sequence[str]) -> str:
+    missing = [name for name in saved if name not in own]
+    new = [name for name in own if name not in saved]
+    if missing or new:
+        difference = f"missing now: {missing or 'none'}; new: {new or 'none'}"
+    else:
+        difference = "the same names in another order"
+    return (
+        f"the checkpoint's curriculum has other tasks ({difference}): give the same tasks in the same order, "
+        "or start the curriculum anew"
+    )
