@@ -49,6 +49,8 @@ def quantile(ordered: list[float], fraction: float) -> float:
     if below + 1 == len(ordered):
         return low
     high = ordered[below + 1]
+    if high == low:  # the interpolation below would round some values off themselves
+        return low
     part = position - below
     return low * (1.0 - part) + high * part
 
@@ -70,8 +72,9 @@ def scale_between(rate: float, low: float, high: float) -> float:
         return 1.0
     if high == low:
         return 0.0
-    # Halved before the subtraction: high - low may overflow.
-    return max(-1.0, min(1.0, 2.0 * ((rate / 2 - low / 2) / (high / 2 - low / 2)) - 1.0))
+    if math.isinf(high - low):  # halving is for these only: halved, the smallest floats are 0
+        rate, low, high = rate / 2, low / 2, high / 2
+    return max(-1.0, min(1.0, 2.0 * ((rate - low) / (high - low)) - 1.0))
 
 
 class QuantileScaler(RewardScaler):
@@ -131,10 +134,10 @@ class QuantileScaler(RewardScaler):
     def reset(self, seed: int = 0) -> None:
         """Forget the history; ``seed`` decides which rates a reservoir keeps."""
         self._seen = 0
-        self._seed = seed
         self._rates: deque[float] = deque()  # in the order of arrival (window) or of slots (reservoir)
         self._ordered: list[float] = []
         self._numbers = CounterGenerator(seed, Stream.RESERVOIR)
+        self._seed = int(seed)
 
     def quantiles(self) -> tuple[float, float] | None:
         """Return the two quantiles in force, or ``None`` during the warm-up."""
@@ -194,7 +197,8 @@ class QuantileScaler(RewardScaler):
                 f"the state is of another reward scaler ({saved}, this one is {own}): "
                 "make the same scaler, or start the curriculum anew"
             )
+        seen, rates = int(state["seen"]), [float(rate) for rate in state["rates"]]
         self.reset(state["seed"])
-        self._seen = int(state["seen"])
-        self._rates = deque(float(rate) for rate in state["rates"])
-        self._ordered = sorted(self._rates)
+        self._seen = seen
+        self._rates = deque(rates)
+        self._ordered = sorted(rates)

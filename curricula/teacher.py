@@ -70,12 +70,14 @@ class Teacher:
         horizon: int | None = None,
     ) -> None:
         self.tasks = check_names(tasks)
-        self.bandit = _instance("bandit", Exp3S() if bandit is None else bandit, Bandit)
-        self.scaler = _instance("scaler", QuantileScaler() if scaler is None else scaler, RewardScaler)
-        self.seed = seed
+        self.bandit: Bandit = check_instance("bandit", Exp3S() if bandit is None else bandit, Bandit)
+        self.scaler: RewardScaler = check_instance(
+            "scaler", QuantileScaler() if scaler is None else scaler, RewardScaler
+        )
         self._numbers = CounterGenerator(seed, Stream.DRAWS)
+        self.seed = int(seed)
         self.bandit.reset(len(self.tasks), horizon)
-        self.scaler.reset(seed)
+        self.scaler.reset(self.seed)
         self.draws = 0
         """Number of draws made."""
         self.updates = 0
@@ -87,7 +89,8 @@ class Teacher:
 
     def probabilities(self) -> FloatArray:
         """Return a copy of the policy, shape ``(number of tasks,)``."""
-        return self.bandit.probabilities().copy()
+        policy: FloatArray = self.bandit.probabilities().copy()
+        return policy
 
     def draw(self) -> Draw:
         """Draw a task from the current policy and keep the draw open until it is rewarded or discarded."""
@@ -141,7 +144,10 @@ class Teacher:
 
     def _close(self, draw: Draw) -> FloatArray | None:
         if self._open.get(draw.id) != draw:
-            reason = "it was never drawn here" if draw.id >= self.draws else "it was rewarded or discarded already"
+            if draw.id in self._open or draw.id >= self.draws:
+                reason = "it was never drawn here"
+            else:
+                reason = "it was rewarded or discarded already"
             raise ValueError(f"draw {draw.id} of task {draw.task!r} is not open: {reason}")
         del self._open[draw.id]
         return self._policies.pop(draw.id, None)
@@ -152,7 +158,7 @@ class Teacher:
             "teacher",
             {
                 "tasks": list(self.tasks),
-                "seed": int(self.seed),
+                "seed": self.seed,
                 "draws": self.draws,
                 "updates": self.updates,
                 "skipped": list(self.skipped),
@@ -164,7 +170,7 @@ class Teacher:
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue exactly where :meth:`state_dict` was taken. On an error nothing has changed but what it names.
+        """Continue exactly where :meth:`state_dict` was taken. On an error nothing has changed.
 
         Raises:
             ValueError: if the state is damaged, of a newer format, or of other tasks, another seed, bandit or scaler.
@@ -177,8 +183,13 @@ class Teacher:
                 f"the checkpoint's curriculum has seed {content['seed']}, this one has {self.seed}: "
                 f"give seed={content['seed']}, or start the curriculum anew"
             )
+        before = self.bandit.state_dict()
         self.bandit.load_state_dict(content["bandit"])
-        self.scaler.load_state_dict(content["scaler"])
+        try:
+            self.scaler.load_state_dict(content["scaler"])
+        except Exception:
+            self.bandit.load_state_dict(before)
+            raise
         self.draws = content["draws"]
         self.updates = content["updates"]
         self.skipped = list(content["skipped"])
@@ -215,7 +226,8 @@ def check_names(tasks: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _instance(what: str, value: Any, base: type) -> Any:
+def check_instance(what: str, value: Any, base: type[Any]) -> Any:
+    """Return ``value`` if it is an instance of ``base``, else raise; a class in its place is told apart."""
     if not isinstance(value, base):
         hint = f": write {value.__name__}()" if isinstance(value, type) and issubclass(value, base) else ""
         raise TypeError(f"{what} must be an instance of {base.__name__}, got {value!r}{hint}")

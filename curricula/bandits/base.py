@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ class Bandit(ABC):
         >>> bandit.update(arm, reward=0.5, probability=float(bandit.probabilities()[arm]))
     """
 
-    needs_policy: ClassVar[bool] | bool = False
+    needs_policy: bool = False
     """Whether :meth:`update` must be given the probabilities of *all* arms at the draw."""
 
     num_arms: int = 0
@@ -60,6 +60,8 @@ class Bandit(ABC):
 
     def draw(self, rng: np.random.Generator) -> int:
         """Draw an arm from :meth:`probabilities` by inverting the distribution function with one uniform number."""
+        if not self.num_arms:
+            raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before draw()")
         cumulative = self.probabilities().cumsum()
         arm = int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
         if arm >= self.num_arms:  # the product was rounded up to the total
@@ -88,11 +90,15 @@ class Bandit(ABC):
             raise ValueError(f"reward must be in [-1, 1], got {reward}: scale it first (see QuantileScaler)")
         if not 0.0 < probability <= 1.0 + 1e-12:
             raise ValueError(f"probability of the draw must be in (0, 1], got {probability}")
-        if self.needs_policy and (policy is None or np.shape(policy) != (self.num_arms,)):
-            raise ValueError(
-                f"{type(self).__name__} needs the policy at the draw, shape ({self.num_arms},), "
-                f"got {None if policy is None else np.shape(policy)}"
-            )
+        if self.needs_policy:
+            if policy is None or np.shape(policy) != (self.num_arms,):
+                raise ValueError(
+                    f"{type(self).__name__} needs the policy at the draw, shape ({self.num_arms},), "
+                    f"got {None if policy is None else np.shape(policy)}"
+                )
+            policy = np.asarray(policy, dtype=np.float64)
+            if not ((policy >= 0.0) & (policy <= 1.0 + 1e-12)).all():  # false for NaN as well
+                raise ValueError(f"the policy at the draw must be of probabilities in [0, 1], got {policy.tolist()}")
         self._learn(arm, float(reward), float(probability), policy)
 
     def state_dict(self) -> dict[str, Any]:
@@ -105,7 +111,7 @@ class Bandit(ABC):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly where :meth:`state_dict` was taken.
+        """Continue exactly where :meth:`state_dict` was taken. On an error nothing has changed.
 
         Raises:
             ValueError: if the state is of another bandit.
@@ -115,8 +121,13 @@ class Bandit(ABC):
                 f"the state is of the bandit {state.get('bandit')!r}, this one is {type(self).__name__!r}: "
                 f"make the same bandit, or start the curriculum anew"
             )
-        self.reset(state["num_arms"], state["horizon"])
-        self._load_state(state)
+        before = dict(vars(self))
+        try:
+            self.reset(state["num_arms"], state["horizon"])
+            self._load_state(state)
+        except Exception:
+            vars(self).update(before)
+            raise
 
     def describe(self) -> str:
         """Return one line with the constants in force, for logs."""
@@ -145,5 +156,6 @@ def check_range(name: str, value: float, low: float, high: float, *, open_low: b
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
     inside = low < value <= high if open_low else low <= value <= high
     if not (inside and math.isfinite(value)):
-        raise ValueError(f"{name} must be in {'(' if open_low else '['}{low:g}, {high:g}], got {value}")
+        close = ")" if math.isinf(high) else "]"
+        raise ValueError(f"{name} must be in {'(' if open_low else '['}{low:g}, {high:g}{close}, got {value}")
     return float(value)

@@ -10,6 +10,10 @@ import numpy as np
 from curricula.bandits.base import Bandit, FloatArray, check_range
 from curricula.bandits.rates import Rates, exp3_rates
 
+_LEAST = 1e-300
+_MOST = 1e300
+"""Bounds of what is divided by and of one step: beyond them a division overflows, and infinities make NaNs."""
+
 
 def mix(shares: FloatArray, epsilon: float) -> FloatArray:
     r"""Mix a policy with the uniform one.
@@ -25,7 +29,8 @@ def mix(shares: FloatArray, epsilon: float) -> FloatArray:
 
     Source: Graves et al. 2017, section 2.2.
     """
-    return shares * (1.0 - epsilon) + epsilon / len(shares)
+    policy: FloatArray = shares * (1.0 - epsilon) + epsilon / len(shares)
+    return policy
 
 
 class Exp3(Bandit):
@@ -59,6 +64,8 @@ class Exp3(Bandit):
         self._given_epsilon = None if epsilon is None else check_range("epsilon", epsilon, 0.0, 1.0)
         self.beta = check_range("beta", beta, 0.0, math.inf)
         self.needs_policy = self.beta > 0.0
+        self._log_weights: FloatArray = np.zeros(0)
+        self._policy: FloatArray = np.zeros(0)
         self.eta = math.nan
         """Step size in force; known after :meth:`reset`."""
         self.epsilon = math.nan
@@ -70,7 +77,8 @@ class Exp3(Bandit):
 
     def log_weights(self) -> FloatArray:
         """Return a copy of the log-weights, shape ``(num_arms,)``, shifted so that their exponentials sum to 1."""
-        return self._log_weights.copy()
+        log_weights: FloatArray = self._log_weights.copy()
+        return log_weights
 
     def describe(self) -> str:
         """Return one line with the constants in force."""
@@ -93,9 +101,10 @@ class Exp3(Bandit):
         if self.num_arms == 1:
             return
         log_weights = self._log_weights
-        log_weights[arm] += self.eta * reward / probability
+        log_weights[arm] += max(-_MOST, min(_MOST, self.eta * reward / probability))
         if policy is not None and self.beta:
-            log_weights += self.eta * self.beta / policy
+            # Without exploration the probability of an arm that was not drawn may have underflowed to 0.
+            log_weights += np.minimum(_MOST, self.eta * self.beta / np.maximum(_LEAST, policy))
         self._settle(log_weights)
 
     def _settle(self, log_weights: FloatArray) -> None:
@@ -116,10 +125,17 @@ class Exp3(Bandit):
         }
 
     def _load_state(self, state: dict[str, Any]) -> None:
+        log_weights = np.array(state["log_weights"], dtype=np.float64)
+        policy = np.array(state["policy"], dtype=np.float64)
+        if not log_weights.shape == policy.shape == (self.num_arms,):
+            raise ValueError(
+                f"the state is of {self.num_arms} arms, but has {log_weights.size} log-weights "
+                f"and {policy.size} probabilities: it is damaged"
+            )
         # The run goes on with the constants it began with, except those that the user sets by hand now.
         if self._given_eta is None:
             self.eta = float(state["eta"])
         if self._given_epsilon is None:
             self.epsilon = float(state["epsilon"])
-        self._log_weights = np.array(state["log_weights"], dtype=np.float64)
-        self._policy = np.array(state["policy"], dtype=np.float64)
+        self._log_weights = log_weights
+        self._policy = policy

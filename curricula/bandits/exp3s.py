@@ -83,6 +83,7 @@ class Exp3S(Exp3):
         super().__init__(eta=eta, epsilon=epsilon, beta=beta)
         self.alpha = None if alpha is None else check_range("alpha", alpha, 0.0, 1.0)
         self.switches = int(check_range("switches", switches, 1, math.inf))
+        self._updates = 0
 
     @classmethod
     def paper(cls) -> Exp3S:

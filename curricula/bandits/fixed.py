@@ -35,9 +35,10 @@ class FixedPolicy(Bandit):
             self._weights.ndim == 1
             and np.isfinite(self._weights).all()
             and (self._weights >= 0).all()
-            and self._weights.sum() > 0
+            and 0 < sum(self._weights.tolist()) < math.inf
         ):
-            raise ValueError(f"weights must be finite, >= 0 and not all 0, got {weights!r}")
+            raise ValueError(f"weights must be >= 0, not all 0, and their sum finite, got {weights!r}")
+        self._policy: FloatArray = np.zeros(0)
 
     @classmethod
     def uniform(cls) -> FixedPolicy:
@@ -67,7 +68,7 @@ class FixedPolicy(Bandit):
         weights = np.ones(self.num_arms) if self._weights is None else self._weights
         if len(weights) != self.num_arms:
             raise ValueError(f"FixedPolicy has {len(weights)} weights for {self.num_arms} tasks: give one per task")
-        self._policy: FloatArray = weights / weights.sum()
+        self._policy = weights / weights.sum()
 
     def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
         """Ignore the reward."""

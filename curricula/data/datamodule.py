@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from curricula.data.loader import CurriculumLoader
 from curricula.data.tasks import Grid, Task, check_tasks, is_map_style
+
+Module = TypeVar("Module")
 
 
 class CurriculumDataModule(pl.LightningDataModule):
@@ -65,19 +69,33 @@ class CurriculumDataModule(pl.LightningDataModule):
             check_tasks(val_tasks)
 
     @staticmethod
-    def from_datamodule(datamodule: pl.LightningDataModule, **loader_options: Any) -> AdoptedDataModule:
-        """Adopt a datamodule whose ``train_dataloader()`` returns a dict of loaders, one per task.
+    def from_datamodule(datamodule: Module, **loader_options: Any) -> Module:
+        """Return a copy of a datamodule whose dict of training loaders is served as one curriculum.
 
-        All else, validation loaders and hooks included, stays the datamodule's own.
+        All else, validation loaders and hooks included, stays as the datamodule has it. Datamodules of
+        ``lightning.pytorch`` are welcome.
 
         Args:
-            datamodule: an existing datamodule.
+            datamodule: its ``train_dataloader()`` returns a dict from task name to loader or dataset.
             **loader_options: options of :class:`CurriculumLoader`, such as ``steps_per_epoch``.
 
         Raises:
-            TypeError: if it is no LightningDataModule; when training starts, if ``train_dataloader()`` returns no dict.
+            TypeError: if it has no ``train_dataloader()``; when training starts, if that returns no dict.
+
+        Example:
+            >>> import torch
+            >>> class Existing(pl.LightningDataModule):
+            ...     def train_dataloader(self):
+            ...         return {name: DataLoader(torch.zeros(8, 1), batch_size=4) for name in ("a", "b")}
+            >>> datamodule = CurriculumDataModule.from_datamodule(Existing(), steps_per_epoch=10)
+            >>> len(datamodule.train_dataloader())
+            10
         """
-        return AdoptedDataModule(datamodule, **loader_options)
+        if isinstance(datamodule, type) or not callable(getattr(datamodule, "train_dataloader", None)):
+            raise TypeError(f"from_datamodule takes an instance of a LightningDataModule, got {datamodule!r}")
+        adopted = copy.copy(datamodule)
+        vars(adopted)["train_dataloader"] = partial(_serve, adopted, loader_options)
+        return adopted
 
     def train_dataloader(self) -> CurriculumLoader:
         """Return the training loader."""
@@ -96,31 +114,14 @@ class CurriculumDataModule(pl.LightningDataModule):
     def _val_loader(self, task: Task) -> Any:
         if not is_map_style(task):
             return task
-        return DataLoader(
-            task, batch_size=self.batch_size, num_workers=self._num_workers, collate_fn=self._collate_fn
+        return DataLoader(task, batch_size=self.batch_size, num_workers=self._num_workers, collate_fn=self._collate_fn)
+
+
+def _serve(datamodule: Any, loader_options: dict[str, Any]) -> CurriculumLoader:
+    loaders = type(datamodule).train_dataloader(datamodule)  # the class's: the instance has this function
+    if not isinstance(loaders, Mapping):
+        raise TypeError(
+            f"{type(datamodule).__name__}.train_dataloader() must return a dict {{task name: loader}} to be made a "
+            f"curriculum, got {type(loaders).__name__}"
         )
-
-
-class AdoptedDataModule(pl.LightningDataModule):
-    """Another datamodule with its dict of training loaders served by a :class:`CurriculumLoader`."""
-
-    def __init__(self, datamodule: pl.LightningDataModule, **loader_options: Any) -> None:
-        if not isinstance(datamodule, pl.LightningDataModule):
-            raise TypeError(f"from_datamodule takes a LightningDataModule, got {type(datamodule).__name__}")
-        super().__init__()
-        self.datamodule = datamodule
-        self._options = loader_options
-
-    def train_dataloader(self) -> CurriculumLoader:
-        """Return the adopted loaders as one curriculum.
-
-        Raises:
-            TypeError: if the datamodule's ``train_dataloader()`` returns no dict.
-        """
-        loaders = self.datamodule.train_dataloader()
-        if not isinstance(loaders, Mapping):
-            raise TypeError(
-                f"{type(self.datamodule).__name__}.train_dataloader() must return a dict {{task name: loader}} to be "
-                f"made a curriculum, got {type(loaders).__name__}"
-            )
-        return CurriculumLoader(loaders, **self._options)
+    return CurriculumLoader(loaders, **loader_options)

@@ -124,6 +124,10 @@ class CurriculumLoader:
         self._micro_batches: Callable[[], int] = lambda: 1
         self._epoch_length: Callable[[], float] = lambda: math.inf
         self._limit: int | None = None
+        self._current: Draw | None = None
+        self._iteration = 0  # of iterators; only the newest one may go on
+        self._resumed = False
+        self._position = 0
         self._reset()
 
     # ---------------------------------------------------------------- what is delivered
@@ -143,7 +147,8 @@ class CurriculumLoader:
 
     def _epoch(self, iteration: int) -> Iterator[Any]:
         self._begin_epoch()
-        batches = iter(self._shared)
+        # Streamed tasks bring their own batches: where there are no others, the plan is all that is needed.
+        batches: Iterator[Any] = iter(self._shared) if self._maps else iter(self._planner)
         while self._position < self.steps_per_epoch:
             if iteration != self._iteration:
                 raise RuntimeError(
@@ -308,12 +313,11 @@ class CurriculumLoader:
         self._resumed = True
 
     def _reset(self) -> None:
-        self._iteration = 0
         self._epoch_number = 0
         self._position = 0
         self._resumed = False
         self._visits = [0] * len(self.names)
-        self._current: Draw | None = None
+        self._current = None
         self._in_flight: deque[Draw] = deque()  # planned batches, in order; one entry per batch
         self._undelivered: deque[Draw] = deque()  # draws of an earlier iterator or run, of which nothing was delivered
         self._delivered: deque[Draw] = deque()

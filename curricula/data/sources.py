@@ -125,10 +125,7 @@ class StreamSource:
     def _read(self) -> Any:
         for _ in range(2):
             try:
-                if self._iterator is None:
-                    batch = self._start()
-                else:
-                    batch = next(self._iterator)
+                batch = self._start() if self._iterator is None else next(self._iterator)
             except StopIteration:
                 if self._taken == 0:
                     break
@@ -140,8 +137,8 @@ class StreamSource:
                 raise
             except Exception as error:
                 raise TaskError(
-                    f"task {self.name!r} raised {type(error).__name__} at batch {self._taken} of its pass {self._pass}: "
-                    f"{error}"
+                    f"task {self.name!r} raised {type(error).__name__} at batch {self._taken} of its pass "
+                    f"{self._pass}: {error}"
                 ) from error
             self._taken += 1
             return batch
@@ -203,7 +200,9 @@ class Collate:
         return self._function(samples) if samples else None
 
 
-def batches_of(task: Task, batch_size: int | None, drop_last: bool, collate_fn: Callable[[list[Any]], Any] | None) -> Any:
+def batches_of(
+    task: Task, batch_size: int | None, drop_last: bool, collate_fn: Callable[[list[Any]], Any] | None
+) -> Any:
     """Return the re-iterable of batches of an iterable task: itself, unless it is an ``IterableDataset``."""
     if isinstance(task, IterableDataset):
         return DataLoader(task, batch_size=batch_size, drop_last=drop_last, collate_fn=collate_fn)

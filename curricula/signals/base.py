@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from curricula.signals.step import Step
 
 
@@ -36,6 +38,17 @@ class Signal(ABC):
 
     needs_target: ClassVar[bool] = False
     """Reads ``step.target``: the callback must be given ``target=``."""
+
+    def check(self, module: nn.Module, target: str | None) -> None:
+        """Refuse, before training starts, a module or target that the signal cannot work with.
+
+        Raises:
+            ValueError: what is missing and how to give it.
+        """
+        if self.needs_target and target is None:
+            raise ValueError(
+                f"{type(self).__name__} needs a target task: give CurriculumCallback(target=<name of a task>)"
+            )
 
     def before_step(self, step: Step) -> None:  # noqa: B027 - optional: signals of the loss alone have nothing to do
         """Measure with the old parameters. Called at every optimiser step of the draw (one, unless done by hand)."""

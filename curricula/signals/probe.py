@@ -101,7 +101,9 @@ def as_loss(output: Any, name: str) -> Tensor:
             f"`{name}` returned no loss (a tensor of one number, or a dict with the key 'loss') but {_brief(output)}: "
             "return the loss, or define `curriculum_loss(self, batch, batch_idx)` in the module that returns it"
         )
-    return loss.detach().reshape(())
+    if loss.requires_grad:
+        loss = loss.detach()
+    return loss if loss.ndim == 0 else loss.reshape(())
 
 
 def _brief(output: Any) -> str:
@@ -143,11 +145,15 @@ class _Snapshot:
         state = vars(module)
         self._attributes = {key: value for key, value in state.items() if key not in _OWN_KEYS}
         self._buffers = dict(module._buffers)
-        self._contents = [(value, copy.copy(value)) for value in self._attributes.values() if isinstance(value, _CONTAINERS)]
-        tensors = [value for value in self._buffers.values() if value is not None]
+        self._contents = [
+            (value, copy.copy(value)) for value in self._attributes.values() if isinstance(value, _CONTAINERS)
+        ]
+        # The kernels of BatchNorm change running statistics without raising a tensor's version: buffers always go back.
+        buffers = [value for value in self._buffers.values() if value is not None]
         # A torchmetrics metric keeps its state in plain attributes and adds to them in place.
-        tensors += [value for value in self._attributes.values() if isinstance(value, Tensor)]
-        self._tensors = [(tensor, tensor.detach().clone(), tensor._version) for tensor in tensors]
+        tensors = [value for value in self._attributes.values() if isinstance(value, Tensor)]
+        self._tensors = [(tensor, tensor.detach().clone(), -1) for tensor in buffers]
+        self._tensors += [(tensor, tensor.detach().clone(), tensor._version) for tensor in tensors]
 
     def silence(self) -> None:
         # Both names: a plain nn.Module may well have a `log` that is a function of mathematics.

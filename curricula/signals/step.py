@@ -34,6 +34,7 @@ class Step:
         task: name of the task.
         target: name of the target task, or ``None``.
         notes: a place for the signal to keep what it measured in ``before_step`` until ``after_step``.
+        closed: whether the draw was rewarded or discarded; nothing can be measured any more.
     """
 
     def __init__(self, draw: Draw, module: nn.Module, probe: Probe, target: str | None) -> None:
@@ -43,13 +44,17 @@ class Step:
         self.notes: dict[str, Any] = {}
         self._module = module
         self._probe = probe
+        self.closed = False
         self._micro_batches: list[MicroBatch] = []
         self._gradient_scale = 1.0
+        self._loss: float | None = None
 
     @property
     def loss(self) -> float:
         """Loss of the training batch at the old parameters; the mean over micro-batches under accumulation."""
-        return sum(float(micro.loss) for micro in self._micro_batches) / len(self._micro_batches)
+        if self._loss is None:
+            self._loss = sum(float(micro.loss) for micro in self._micro_batches) / len(self._micro_batches)
+        return self._loss
 
     @property
     def batch(self) -> Any:
@@ -80,3 +85,26 @@ class Step:
         if self._gradient_scale != 1.0:
             return list(torch._foreach_div(gradients, self._gradient_scale))
         return gradients
+
+    # ---------------------------------------------------------------- for the callback
+
+    def add(self, micro: MicroBatch) -> None:
+        """Add a micro-batch."""
+        self._micro_batches.append(micro)
+        self._loss = None
+
+    def set_loss(self, loss: Tensor | float) -> None:
+        """Set the training loss of the last micro-batch."""
+        self._micro_batches[-1].loss = loss
+        self._loss = None
+
+    def set_gradient_scale(self, scale: float) -> None:
+        """Set what the gradients are still multiplied by (automatic mixed precision)."""
+        self._gradient_scale = scale
+
+    def close(self) -> None:
+        """Let go of the batches; the loss stays."""
+        self._loss = self.loss
+        self._micro_batches.clear()
+        self.notes.clear()
+        self.closed = True

@@ -1,0 +1,366 @@
+"""CurriculumCallback: carries draws, learning progress and rewards between the trainer, the loader and the teacher."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import nn
+from torch.utils._pytree import tree_flatten
+
+from curricula.bandits.base import Bandit
+from curricula.data.loader import CurriculumLoader
+from curricula.rewards import RewardScaler
+from curricula.signals.base import Signal
+from curricula.signals.prediction_gain import PredictionGain
+from curricula.signals.probe import Probe, RandomState, as_loss
+from curricula.signals.step import MicroBatch, Step
+from curricula.teacher import Draw, Teacher, check_instance
+from curricula.tracking.history import CurriculumHistory
+from curricula.tracking.loggers import Loggers
+from curricula.tracking.progress_bar import ProgressBarEntry
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_TWO_LINES = """\
+    loader = CurriculumLoader({"easy": easy_dataset, "hard": hard_dataset}, batch_size=32)
+    trainer.fit(model, loader)"""
+
+
+class CurriculumCallback(pl.Callback):
+    """Chooses the task of every optimiser step by a bandit that learns from learning progress.
+
+    Put it into the trainer's callbacks and train on a :class:`~curricula.CurriculumLoader`. The model stays as it is;
+    what it logs, its random numbers, buffers and checkpoints are as they would be without the callback. Works in
+    trainers of ``pytorch_lightning`` and of ``lightning.pytorch``.
+
+    Args:
+        bandit: chooses the tasks; default :class:`~curricula.bandits.Exp3S`, with rates that fit the run.
+        signal: what counts as progress; default :class:`~curricula.signals.PredictionGain`.
+        scaler: progress rate to reward in ``[-1, 1]``; default :class:`~curricula.rewards.QuantileScaler`.
+        cost: from the batch of a step to its cost, a finite number ``> 0``; progress is divided by it. ``None``: 1,
+            right for losses that are means over the batch and the sequence. For a loss that is a sum over the
+            sequence, return its length.
+        target: name of the task that matters most, for signals that need it and for the plots.
+        seed: of the draws, in ``[0, 2**64)``.
+        log_figures: send pictures of the policy to loggers that take pictures.
+
+    Raises:
+        TypeError: if an argument is of another kind; a class in place of an instance is told apart.
+        MisconfigurationException: when training starts, if the trainer has no ``CurriculumLoader``, ``target`` names
+            no task, or the signal needs something that the module or the callback does not have.
+
+    Source: Graves et al. 2017, Algorithm 1.
+
+    Example:
+        >>> from curricula import CurriculumCallback
+        >>> from curricula.bandits import Exp3S
+        >>> from curricula.signals import GradientPredictionGain
+        >>> callback = CurriculumCallback(bandit=Exp3S(epsilon=0.1), signal=GradientPredictionGain())
+    """
+
+    def __init__(
+        self,
+        bandit: Bandit | None = None,
+        signal: Signal | None = None,
+        scaler: RewardScaler | None = None,
+        *,
+        cost: Callable[[Any], float] | None = None,
+        target: str | None = None,
+        seed: int = 0,
+        log_figures: bool = True,
+    ) -> None:
+        self.signal = check_instance("signal", PredictionGain() if signal is None else signal, Signal)
+        if cost is not None and not callable(cost):
+            raise TypeError(f"cost must be a function from a batch to a number, got {cost!r}")
+        if target is not None and not isinstance(target, str):
+            raise TypeError(f"target must be the name of a task, got {target!r}")
+        # A teacher of one task checks the other arguments now rather than when training starts.
+        self._options: dict[str, Any] = {"bandit": bandit, "scaler": scaler, "seed": seed}
+        Teacher(["any"], **self._options) if bandit is None else check_instance("bandit", bandit, Bandit)
+        self._cost = cost
+        self._target = target
+        self._log_figures = log_figures
+        self._teacher: Teacher | None = None
+        self._loader: CurriculumLoader | None = None
+        self._history: CurriculumHistory | None = None
+        self._loaded: dict[str, Any] | None = None
+        self._step: Step | None = None
+        self._stepped = False
+        self._scale = 1.0
+        self._no_loss: str | None = None
+        self._warned = False
+
+    @property
+    def state_key(self) -> str:
+        """The key of the curriculum in a checkpoint's ``callbacks``."""
+        return "CurriculumCallback"
+
+    @property
+    def teacher(self) -> Teacher:
+        """The teacher in charge; there is one from the start of training on."""
+        return _started("teacher", self._teacher)
+
+    @property
+    def history(self) -> CurriculumHistory:
+        """The record of the run; there is one from the start of training on."""
+        return _started("history", self._history)
+
+    @property
+    def current_draw(self) -> Draw | None:
+        """The draw of the batch in hand, until the next batch arrives; ``None`` before the first."""
+        return None if self._step is None else self._step.draw
+
+    # ---------------------------------------------------------------- start
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse a signal whose needs are not met."""
+        if stage != "fit":
+            return
+        try:
+            self.signal.check(pl_module, self._target)
+        except ValueError as error:
+            raise MisconfigurationException(str(error)) from error
+        if self.signal.needs_loss and not pl_module.automatic_optimization and not _has_own_loss(pl_module):
+            raise MisconfigurationException(
+                f"{type(self.signal).__name__} needs the loss before and after a step, and {type(pl_module).__name__} "
+                "optimises manually, so that its training_step cannot be run again: define "
+                "`curriculum_loss(self, batch, batch_idx) -> Tensor` in the module, or use a signal of the gradients "
+                "such as GradientPredictionGain()"
+            )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the loader, make the teacher (or go on with the one of a checkpoint), and connect them."""
+        loader = _find_loader(trainer)
+        self._start_teacher(trainer, loader)
+        self._attach(trainer, loader)
+        self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context)
+        self._step = None
+        self._loggers = Loggers(trainer, self.history, figures=self._log_figures)
+        self._progress_bar = ProgressBarEntry(trainer, self._progress_bar_items)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Follow the trainer to a new loader, where it reloads them."""
+        loader = _find_loader(trainer)
+        if self._loader is not None and loader is not self._loader:
+            loader.load_state_dict(self._loader.state_dict())
+            self._attach(trainer, loader)
+
+    def _attach(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
+        loader.attach(
+            self.teacher,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            micro_batches=lambda: trainer.accumulate_grad_batches,
+            epoch_length=lambda: trainer.num_training_batches,
+            limit=_overfit_limit(trainer),
+        )
+        self._loader = loader
+
+    def _start_teacher(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
+        goes_on = trainer.global_step > 0 and self._teacher is not None and self._teacher.tasks == loader.names
+        if goes_on and self._loaded is None:
+            return
+        if self._target is not None and self._target not in loader.names:
+            raise MisconfigurationException(
+                f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
+            )
+        try:
+            self._teacher = Teacher(loader.names, horizon=_horizon(trainer), **self._options)
+            self._history = CurriculumHistory(loader.names, grid=loader.grid, target=self._target)
+            if self._loaded is not None:
+                self._teacher.load_state_dict(self._loaded["teacher"])
+                self._history.load_state_dict(self._loaded["history"])
+                self._loaded = None
+            elif trainer.ckpt_path is not None and trainer.global_step > 0:
+                _log.warning(
+                    "the checkpoint %s has no curriculum state: the model goes on from it, the curriculum starts anew",
+                    trainer.ckpt_path,
+                )
+        except ValueError as error:
+            raise MisconfigurationException(str(error)) from error
+        if trainer.is_global_zero:
+            _log.info("curriculum: %s, %s", self._teacher.bandit.describe(), type(self.signal).__name__)
+
+    # ---------------------------------------------------------------- one step
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Learn which draw the batch belongs to, and keep what the signal needs to measure it later."""
+        draw = _started("loader", self._loader).claim()
+        if self._step is None or self._step.draw.id != draw.id:
+            self._abandon_step()
+            self._step = Step(draw, pl_module, self._probe, self._target)
+            self._stepped = False
+        micro = MicroBatch(batch, batch_idx, RandomState(pl_module.device) if self.signal.needs_probe else None)
+        if self.signal.needs_loss and self._probe.is_custom:
+            micro.loss = self._probe.loss(batch, batch_idx, micro.random_state)
+        self._step.add(micro)
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Let the signal measure with the gradients and the old parameters."""
+        if self._step is None:
+            return
+        self._stepped = True
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if scaler is not None:
+            self._scale = scaler.get_scale()
+            self._step.set_gradient_scale(self._scale if _unscales_itself(optimizer) else 1.0)
+        self.signal.before_step(self._step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure the progress of a finished step and reward its draw."""
+        step = self._step
+        if step is None:
+            return
+        if not self._probe.is_custom:
+            self._take_loss(trainer, step, outputs)
+        if not self._stepped:
+            return  # gradients are still being accumulated
+        self._stepped = False
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if scaler is not None and scaler.get_scale() < self._scale:
+            self._abandon_step()  # gradients overflowed and the optimiser step was skipped
+            return
+        progress, cost = self._average(trainer, pl_module, self._measure(step), self._cost_of(step))
+        if self._no_loss is not None and self.teacher.updates == 0:
+            raise MisconfigurationException(self._no_loss)
+        self._reward(trainer, step, progress, cost)
+
+    def _take_loss(self, trainer: pl.Trainer, step: Step, outputs: Any) -> None:
+        if not self.signal.needs_loss and not isinstance(outputs, Mapping):
+            return
+        try:
+            loss = as_loss(outputs, "training_step")
+        except RuntimeError as error:
+            self._no_loss = str(error) if self.signal.needs_loss else None
+        else:
+            # Lightning hands over the loss divided for the accumulation of gradients.
+            parts = trainer.accumulate_grad_batches
+            step.set_loss(loss if parts == 1 else loss * parts)
+
+    def _measure(self, step: Step) -> float:
+        if self.signal.needs_loss and not math.isfinite(step.loss):
+            return math.nan
+        return float(self.signal.after_step(step))
+
+    def _cost_of(self, step: Step) -> float:
+        return 1.0 if self._cost is None else float(self._cost(step.batch))
+
+    def _average(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, progress: float, cost: float
+    ) -> tuple[float, float]:
+        """Average over ranks; not finite on one rank is not finite on all. One collective, whatever happened."""
+        if trainer.world_size == 1:
+            return progress, cost
+        finite = math.isfinite(progress)
+        dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
+        sums = torch.tensor([progress if finite else 0.0, float(finite), cost], dtype=dtype, device=pl_module.device)
+        torch.distributed.all_reduce(sums)
+        total, count, costs = sums.tolist()
+        return (total / count if count == trainer.world_size else math.nan), costs / trainer.world_size
+
+    def _reward(self, trainer: pl.Trainer, step: Step, progress: float, cost: float) -> None:
+        reward = self.teacher.reward(step.draw, progress, cost)
+        if reward is None and not self._warned:
+            self._warned = True
+            _log.warning(
+                "progress on task %r was not finite (%s) at step %d: such steps teach the curriculum nothing; "
+                "they are counted in `teacher.skipped`, and this is said once",
+                step.task,
+                progress,
+                self.history.steps,
+            )
+        step.close()
+        self.history.record(
+            step.draw, progress=progress, reward=reward, loss=step.loss, policy=self.teacher.bandit.probabilities()
+        )
+        self._loggers.after_step(self.teacher, step, progress, reward)
+
+    def _abandon_step(self) -> None:
+        if self._step is not None and not self._step.closed:
+            self.teacher.discard(self._step.draw)
+            self._step.close()
+
+    # ---------------------------------------------------------------- end and state
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Send the last picture."""
+        self._loggers.finish()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Send the last picture of a run that was interrupted."""
+        if self._loader is not None:
+            self._loggers.finish()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take our entry out of the progress bar."""
+        if self._loader is not None:
+            self._progress_bar.remove()
+            self._loader = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides the next draws, and the history."""
+        if self._teacher is None or self._history is None:
+            return {}
+        return {"teacher": self._teacher.state_dict(), "history": self._history.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state of a checkpoint until the loader and its tasks are known."""
+        self._loaded = state_dict or None
+
+    def _progress_bar_items(self) -> dict[str, str]:
+        draw = self.current_draw
+        return (
+            {} if draw is None else {"task": draw.task, "tasks": f"{self._loggers.effective_tasks(self.teacher):.1f}"}
+        )
+
+
+def _started(name: str, value: T | None) -> T:
+    if value is None:
+        raise RuntimeError(f"the callback has no {name} before training starts: call trainer.fit() first")
+    return value
+
+
+def _has_own_loss(module: nn.Module) -> bool:
+    return callable(getattr(module, "curriculum_loss", None))
+
+
+def _find_loader(trainer: pl.Trainer) -> CurriculumLoader:
+    found = [leaf for leaf in tree_flatten(trainer.train_dataloader)[0] if isinstance(leaf, CurriculumLoader)]
+    if len(found) == 1:
+        return found[0]
+    problem = "several CurriculumLoaders among" if found else "no CurriculumLoader in"
+    raise MisconfigurationException(
+        f"CurriculumCallback found {problem} the training data ({type(trainer.train_dataloader).__name__}): "
+        f"it chooses among the tasks of one CurriculumLoader. Train on one:\n\n{_TWO_LINES}\n\n"
+        "or return it from train_dataloader()."
+    )
+
+
+def _horizon(trainer: pl.Trainer) -> int | None:
+    try:
+        steps = trainer.estimated_stepping_batches
+    except MisconfigurationException:  # gradient accumulation that changes over the run
+        return None
+    return int(steps) if math.isfinite(steps) and steps >= 1 else None
+
+
+def _overfit_limit(trainer: pl.Trainer) -> int | None:
+    return int(trainer.num_training_batches) if getattr(trainer, "overfit_batches", 0) else None
+
+
+def _unscales_itself(optimizer: torch.optim.Optimizer) -> bool:
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))

@@ -1,0 +1,250 @@
+"""CurriculumHistory: what was drawn, what it earned and what the policy was, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from curricula.bandits.base import FloatArray
+from curricula.teacher import Draw, check_names
+
+COLUMNS = ("step", "arm", "probability", "progress", "reward", "loss")
+"""Columns of :meth:`CurriculumHistory.column`, one row per recorded optimiser step."""
+
+FORMAT = 1
+
+
+def effective_number(policy: FloatArray) -> float:
+    r"""Return the effective number of tasks, :math:`\exp(-\sum_i \pi_i \ln \pi_i)`, in ``[1, N]``.
+
+    Args:
+        policy: shape ``(N,)``, sums to 1.
+
+    Example:
+        >>> round(effective_number(np.array([0.5, 0.5, 0.0])), 6)
+        2.0
+    """
+    # The smallest normal number in place of 0: 0 * ln(0) is 0 in the limit.
+    return math.exp(-float(policy @ np.log(np.maximum(policy, 1e-300))))
+
+
+class CurriculumHistory:
+    """A record of every step that stays small however long the run.
+
+    Rows of :data:`COLUMNS` and snapshots of the policy are kept at a stride that starts at 1 and doubles whenever the
+    limit is reached; counts per task are exact.
+
+    Args:
+        tasks: unique names, in the order of the arms.
+        grid: axis name to labels, or ``None``; tasks fill it row by row.
+        target: name of the target task, or ``None``.
+        max_rows: most rows kept, at least 2.
+        max_policies: most snapshots of the policy kept, at least 2; fewer where ``max_policies * N`` is above
+            ``2,000,000``.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> from curricula import Teacher
+        >>> teacher = Teacher(["easy", "hard"])
+        >>> history = CurriculumHistory(teacher.tasks)
+        >>> draw = teacher.draw()
+        >>> history.record(draw, progress=0.1, reward=0.0, loss=0.7, policy=teacher.probabilities())
+        >>> history.steps, history.draws.tolist() == [draw.arm == 0, draw.arm == 1]
+        (1, True)
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        grid: Mapping[str, Sequence[str]] | None = None,
+        target: str | None = None,
+        max_rows: int = 20_000,
+        max_policies: int = 400,
+    ) -> None:
+        self.tasks = check_names(tasks)
+        self.grid = None if grid is None else {axis: list(labels) for axis, labels in grid.items()}
+        self.target = target
+        if min(max_rows, max_policies) < 2:
+            raise ValueError(f"max_rows and max_policies must be at least 2, got {max_rows} and {max_policies}")
+        self.max_rows = max_rows
+        self.max_policies = max(2, min(max_policies, 2_000_000 // len(self.tasks)))
+        self.steps = 0
+        """Optimiser steps seen, recorded or not."""
+        self._counts = [0] * len(self.tasks)
+        self._first_losses = [math.nan] * len(self.tasks)
+        self._last_losses = [math.nan] * len(self.tasks)
+        self._stride = 1
+        self._columns = [array("d") for _ in COLUMNS]
+        self._policy_stride = 1
+        self._policy_steps: list[int] = []
+        self._policies: list[npt.NDArray[np.float32]] = []
+
+    def record(self, draw: Draw, *, progress: float, reward: float | None, loss: float, policy: FloatArray) -> None:
+        """Add one optimiser step.
+
+        Args:
+            draw: the draw whose batch was trained on.
+            progress: raw learning progress; NaN if it could not be told.
+            reward: scaled reward in ``[-1, 1]``; ``None`` if the bandit did not learn from the step.
+            loss: training loss, NaN if unknown.
+            policy: shape ``(N,)``, after the update.
+        """
+        arm, step = draw.arm, self.steps
+        if not self._counts[arm]:
+            self._first_losses[arm] = loss
+        self._counts[arm] += 1
+        self._last_losses[arm] = loss
+        if step % self._stride == 0:
+            row = (step, arm, draw.probability, progress, math.nan if reward is None else reward, loss)
+            for column, value in zip(self._columns, row, strict=True):
+                column.append(value)
+            if len(self._columns[0]) > self.max_rows:
+                self._columns = [column[::2] for column in self._columns]
+                self._stride *= 2
+        if step % self._policy_stride == 0:
+            self._policy_steps.append(step)
+            self._policies.append(policy.astype(np.float32))
+            if len(self._policies) > self.max_policies:
+                del self._policy_steps[1::2], self._policies[1::2]
+                self._policy_stride *= 2
+        self.steps += 1
+
+    # ---------------------------------------------------------------- reading
+
+    def column(self, name: str) -> FloatArray:
+        """Return one of :data:`COLUMNS`, shape ``(rows,)``, NaN where unknown.
+
+        Raises:
+            ValueError: if there is no such column.
+        """
+        if name not in COLUMNS:
+            raise ValueError(f"column must be one of {COLUMNS}, got {name!r}")
+        return np.array(self._columns[COLUMNS.index(name)], dtype=np.float64)
+
+    def policies(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return the steps of the snapshots, shape ``(S,)``, and the policies after them, shape ``(S, N)``."""
+        empty = np.zeros((0, len(self.tasks)), dtype=np.float32)
+        return np.array(self._policy_steps, dtype=np.int64), np.stack(self._policies) if self._policies else empty
+
+    @property
+    def draws(self) -> npt.NDArray[np.int64]:
+        """Exact number of steps trained on each task, shape ``(N,)``."""
+        return np.array(self._counts, dtype=np.int64)
+
+    @property
+    def first_losses(self) -> FloatArray:
+        """Training loss at the first step of each task, shape ``(N,)``, NaN where there was none."""
+        return np.array(self._first_losses)
+
+    @property
+    def last_losses(self) -> FloatArray:
+        """Training loss at the last step of each task, shape ``(N,)``, NaN where there was none."""
+        return np.array(self._last_losses)
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the record as plain containers and tensors, loadable with ``weights_only=True``."""
+        return {
+            **self._header(),
+            "first_losses": list(self._first_losses),
+            "last_losses": list(self._last_losses),
+            "columns": torch.tensor([list(column) for column in self._columns], dtype=torch.float64),
+            "policies": torch.from_numpy(self.policies()[1]),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue the record that :meth:`state_dict` was taken of.
+
+        Raises:
+            ValueError: if the record is of other tasks or of another format.
+        """
+        self._load_header(state)
+        self._first_losses = list(state["first_losses"])
+        self._last_losses = list(state["last_losses"])
+        self._columns = [array("d", column) for column in state["columns"].tolist()]
+        self._policies = list(state["policies"].numpy().copy())
+
+    def save(self, path: str | Path) -> Path:
+        """Write the record as one JSON file and return its path; numbers that are not finite become ``null``."""
+        content = {
+            **self._header(),
+            "first_losses": _finite(self._first_losses),
+            "last_losses": _finite(self._last_losses),
+            "columns": {name: _finite(column) for name, column in zip(COLUMNS, self._columns, strict=True)},
+            "policies": [[round(float(value), 7) for value in policy] for policy in self._policies],
+        }
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")), encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> CurriculumHistory:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: if the file is no such record.
+        """
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or "curriculum_history" not in content:
+            raise ValueError(f"{path} is no curriculum history: write it with CurriculumHistory.save()")
+        history = cls(content["tasks"])
+        history._load_header(content)
+        history._first_losses = _floats(content["first_losses"])
+        history._last_losses = _floats(content["last_losses"])
+        history._columns = [array("d", _floats(content["columns"][name])) for name in COLUMNS]
+        history._policies = [np.array(policy, dtype=np.float32) for policy in content["policies"]]
+        return history
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "curriculum_history": FORMAT,
+            "tasks": list(self.tasks),
+            "grid": self.grid,
+            "target": self.target,
+            "max_rows": self.max_rows,
+            "max_policies": self.max_policies,
+            "steps": self.steps,
+            "draws": list(self._counts),
+            "stride": self._stride,
+            "policy_stride": self._policy_stride,
+            "policy_steps": list(self._policy_steps),
+        }
+
+    def _load_header(self, state: Mapping[str, Any]) -> None:
+        if state["curriculum_history"] != FORMAT:
+            raise ValueError(
+                f"the history has format {state['curriculum_history']!r}, this version of curricula reads {FORMAT}: "
+                "install the version that wrote it"
+            )
+        if tuple(state["tasks"]) != self.tasks:
+            raise ValueError(f"the history is of the tasks {state['tasks']}, not of {list(self.tasks)}")
+        self.grid = state["grid"]
+        self.target = state["target"]
+        self.max_rows = state["max_rows"]
+        self.max_policies = state["max_policies"]
+        self.steps = state["steps"]
+        self._counts = list(state["draws"])
+        self._stride = state["stride"]
+        self._policy_stride = state["policy_stride"]
+        self._policy_steps = list(state["policy_steps"])
+
+
+def _finite(values: Sequence[float] | array[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def _floats(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]

@@ -1,0 +1,1 @@
+"""Real workloads, and a runner that compares methods on them over seeds."""

@@ -1,0 +1,274 @@
+"""Compare methods on a workload over seeds: same budget, same evaluation, uniform sampling in the same run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import multiprocessing
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from curricula import CurriculumCallback, CurriculumLoader
+from curricula.bandits import Exp3S, FixedPolicy
+from curricula.signals import GradientPredictionGain, PredictionGain
+from curricula.tracking.curves import Comparison, Curve
+from examples.parity_staircase import staircase
+from examples.repeat_copy import repeat_copy
+from examples.workload import Workload
+
+Method = Callable[[Workload, int], CurriculumCallback]
+
+WORKLOADS: dict[str, Callable[[], Workload]] = {
+    "parity_staircase": staircase,
+    "parity_staircase_8": lambda: staircase(duplicates=0),
+    "repeat_copy": repeat_copy,
+}
+
+METHODS: dict[str, Method] = {
+    "uniform": lambda work, seed: CurriculumCallback(
+        FixedPolicy.uniform(), GradientPredictionGain(), target=work.target, seed=seed
+    ),
+    "curriculum": lambda work, seed: CurriculumCallback(target=work.target, seed=seed),
+    "curriculum, GPG": lambda work, seed: CurriculumCallback(
+        signal=GradientPredictionGain(), target=work.target, seed=seed
+    ),
+    "paper's constants": lambda work, seed: CurriculumCallback(
+        Exp3S.paper(), PredictionGain(), target=work.target, seed=seed
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one training run reached.
+
+    Attributes:
+        workload: its name.
+        method: its name.
+        seed: of the model, the data and the draws.
+        reached: optimiser steps to the goal; ``None`` if it was not reached within the budget.
+        budget: most optimiser steps.
+        steps: of each evaluation.
+        target_loss: held-out loss of the target task at each evaluation.
+        mean_loss: mean held-out loss over the held-out tasks at each evaluation.
+        draws: steps trained on each task, in the order of the tasks.
+        seconds: wall-clock time, indicative only.
+        history: file of the curriculum's history, or ``None``.
+    """
+
+    workload: str
+    method: str
+    seed: int
+    reached: int | None
+    budget: int
+    steps: list[int]
+    target_loss: list[float]
+    mean_loss: list[float]
+    draws: list[int]
+    seconds: float
+    history: str | None
+
+
+class Evaluation(pl.Callback):
+    """Measures the held-out losses every few steps and stops the run at the goal."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self._batches = dict(workload.held_out())
+        self.steps: list[int] = []
+        self.target_loss: list[float] = []
+        self.mean_loss: list[float] = []
+        self.reached: int | None = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Evaluate when it is time to."""
+        if trainer.global_step % self._workload.evaluate_every:
+            return
+        with torch.no_grad():
+            losses = {name: float(pl_module.training_step(held, 0)) for name, held in self._batches.items()}
+        self.steps.append(trainer.global_step)
+        self.target_loss.append(losses[self._workload.target])
+        self.mean_loss.append(statistics.fmean(losses.values()))
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {"held_out/target_loss": self.target_loss[-1], "held_out/mean_loss": self.mean_loss[-1]},
+                step=trainer.global_step,
+            )
+        if self.target_loss[-1] < self._workload.goal:
+            self.reached = trainer.global_step
+            trainer.should_stop = True
+
+
+def train(
+    workload: Workload,
+    method: str,
+    seed: int,
+    *,
+    out: Path | None = None,
+    progress_bar: bool = False,
+    logger: Any = False,
+    make: Method | None = None,
+) -> Run:
+    """Train once.
+
+    Args:
+        workload: what to train on.
+        method: its name in ``METHODS``, or a name for ``make``.
+        seed: of everything.
+        out: folder for the history of the curriculum.
+        progress_bar: whether to show Lightning's.
+        logger: as in ``Trainer``.
+        make: the callback of a method that is not in ``METHODS``.
+    """
+    pl.seed_everything(seed, verbose=False)
+    loader = CurriculumLoader(
+        workload.tasks(seed), steps_per_epoch=workload.evaluate_every, grid=workload.grid, seed=seed
+    )
+    callback = (make or METHODS[method])(workload, seed)
+    evaluation = Evaluation(workload)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=workload.budget,
+        callbacks=[callback, evaluation],
+        logger=logger,
+        enable_checkpointing=False,
+        enable_progress_bar=progress_bar,
+        enable_model_summary=False,
+        **workload.trainer_options,
+    )
+    start = time.perf_counter()
+    trainer.fit(workload.model(), loader)
+    seconds = time.perf_counter() - start
+    path = None if out is None else out / f"{workload.name}-{method.replace(' ', '_')}-{seed}.history.json"
+    return Run(
+        workload.name,
+        method,
+        seed,
+        evaluation.reached,
+        workload.budget,
+        evaluation.steps,
+        evaluation.target_loss,
+        evaluation.mean_loss,
+        callback.history.draws.tolist(),
+        seconds,
+        None if path is None else str(callback.history.save(path)),
+    )
+
+
+def quiet(threads: int = 1) -> None:
+    """Silence Lightning's hints, and give this process so many threads."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    torch.set_num_threads(threads)
+
+
+def _train_one(job: tuple[str, str, int, str | None]) -> Run:
+    workload, method, seed, out = job
+    return train(WORKLOADS[workload](), method, seed, out=None if out is None else Path(out))
+
+
+def compare(
+    workloads: Sequence[str],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    jobs: int = 2,
+    out: Path | None = None,
+    report: Callable[[Run], None] = lambda run: None,
+) -> list[Run]:
+    """Train every method with every seed on every workload, ``jobs`` at a time, one thread each."""
+    todo = [
+        (workload, method, seed, None if out is None else str(out))
+        for workload in workloads
+        for seed in seeds
+        for method in methods
+    ]
+    runs = []
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=quiet) as pool:
+        for run in pool.map(_train_one, todo):
+            runs.append(run)
+            report(run)
+    return runs
+
+
+def table(runs: Iterable[Run], baseline: str = "uniform") -> list[dict[str, Any]]:
+    """Return one row per workload and method: median steps to the goal with spread, ratio to the baseline, rank test.
+
+    Runs that did not reach the goal count as the whole budget, which makes ratios to a baseline that fails smaller
+    than they are. ``p`` is one-sided (fewer steps than the baseline), Mann-Whitney, exact where there are no ties.
+    """
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.workload, run.method), []).append(run)
+    rows = []
+    for (workload, method), group in groups.items():
+        steps = [_steps(run) for run in group]
+        reference = [_steps(run) for run in groups.get((workload, baseline), [])]
+        row: dict[str, Any] = {
+            "workload": workload,
+            "method": method,
+            "seeds": len(group),
+            "solved": sum(run.reached is not None for run in group),
+            "median steps": statistics.median(steps),
+            "min": min(steps),
+            "max": max(steps),
+            "ratio": statistics.median(reference) / statistics.median(steps) if reference else math.nan,
+            "p": _rank_test(steps, reference) if reference and method != baseline else None,
+            "seconds": round(statistics.median(run.seconds for run in group), 1),
+        }
+        rows.append(row)
+    return rows
+
+
+def _steps(run: Run) -> int:
+    return run.budget if run.reached is None else run.reached
+
+
+def _rank_test(ours: Sequence[int], reference: Sequence[int]) -> float:
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(ours, reference, alternative="less").pvalue)
+
+
+def comparison(runs: Iterable[Run], workload: Workload) -> Comparison:
+    """Return the runs on one workload as curves, for the figures."""
+    curves: dict[str, list[Curve]] = {}
+    for run in runs:
+        if run.workload == workload.name:
+            curves.setdefault(run.method, []).append(Curve(run.steps, run.target_loss, run.reached, run.seed))
+    return Comparison(curves, workload.goal, f"held-out loss of {workload.target} (nats per bit)")
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of :func:`table` as a Markdown table."""
+    lines = [
+        "| workload | method | solved | steps to the goal: median [min - max] | ratio | p |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        p = "" if row["p"] is None else f"{row['p']:.2g}"
+        steps = f"{row['median steps']:,.0f} [{row['min']:,} - {row['max']:,}]"
+        cells = [row["workload"], row["method"], f"{row['solved']}/{row['seeds']}", steps, f"{row['ratio']:.2f}x", p]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def save(runs: Sequence[Run], path: Path) -> Path:
+    """Write all runs as JSON, for machines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(run) for run in runs], indent=1), encoding="utf-8")
+    return path
