@@ -142,6 +142,8 @@ class CurriculumCallback(pl.Callback):
         self._start_teacher(trainer, loader)
         self._attach(trainer, loader)
         self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context)
+        self._amp = getattr(trainer.precision_plugin, "scaler", None)
+        self._ranks = trainer.world_size
         self._step = None
         self._loggers = Loggers(trainer, self.history, figures=self._log_figures)
         self._progress_bar = ProgressBarEntry(trainer, self._progress_bar_items)
@@ -212,9 +214,8 @@ class CurriculumCallback(pl.Callback):
         if self._step is None:
             return
         self._stepped = True
-        scaler = getattr(trainer.precision_plugin, "scaler", None)
-        if scaler is not None:
-            self._scale = scaler.get_scale()
+        if self._amp is not None:
+            self._scale = self._amp.get_scale()
             self._step.set_gradient_scale(self._scale if _unscales_itself(optimizer) else 1.0)
         self.signal.before_step(self._step)
 
@@ -230,11 +231,10 @@ class CurriculumCallback(pl.Callback):
         if not self._stepped:
             return  # gradients are still being accumulated
         self._stepped = False
-        scaler = getattr(trainer.precision_plugin, "scaler", None)
-        if scaler is not None and scaler.get_scale() < self._scale:
+        if self._amp is not None and self._amp.get_scale() < self._scale:
             self._abandon_step()  # gradients overflowed and the optimiser step was skipped
             return
-        progress, cost = self._average(trainer, pl_module, self._measure(step), self._cost_of(step))
+        progress, cost = self._average(pl_module, self._measure(step), self._cost_of(step))
         if self._no_loss is not None and self.teacher.updates == 0:
             raise MisconfigurationException(self._no_loss)
         self._reward(trainer, step, progress, cost)
@@ -259,18 +259,16 @@ class CurriculumCallback(pl.Callback):
     def _cost_of(self, step: Step) -> float:
         return 1.0 if self._cost is None else float(self._cost(step.batch))
 
-    def _average(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, progress: float, cost: float
-    ) -> tuple[float, float]:
+    def _average(self, pl_module: pl.LightningModule, progress: float, cost: float) -> tuple[float, float]:
         """Average over ranks; not finite on one rank is not finite on all. One collective, whatever happened."""
-        if trainer.world_size == 1:
+        if self._ranks == 1:
             return progress, cost
         finite = math.isfinite(progress)
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
         sums = torch.tensor([progress if finite else 0.0, float(finite), cost], dtype=dtype, device=pl_module.device)
         torch.distributed.all_reduce(sums)
         total, count, costs = sums.tolist()
-        return (total / count if count == trainer.world_size else math.nan), costs / trainer.world_size
+        return (total / count if count == self._ranks else math.nan), costs / self._ranks
 
     def _reward(self, trainer: pl.Trainer, step: Step, progress: float, cost: float) -> None:
         reward = self.teacher.reward(step.draw, progress, cost)

@@ -143,7 +143,8 @@ class Teacher:
         return list(self._open.values())
 
     def _close(self, draw: Draw) -> FloatArray | None:
-        if self._open.get(draw.id) != draw:
+        known = self._open.get(draw.id)
+        if known is not draw and known != draw:  # equal after a resume, else the very object
             if draw.id in self._open or draw.id >= self.draws:
                 reason = "it was never drawn here"
             else:

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 
 class Constant(Dataset):
@@ -85,3 +85,39 @@ def trainer(*callbacks: pl.Callback, **options: Any) -> pl.Trainer:
         "enable_model_summary": False,
     }
     return pl.Trainer(callbacks=list(callbacks), **{**quiet, **options})
+
+
+class Rows(Dataset):
+    """Samples that are their task's number and their own index."""
+
+    def __init__(self, task: int, size: int):
+        self.task = task
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        return self.task, index
+
+
+class StreamedRows(IterableDataset):
+    """The same samples one after the other, with no index to ask for."""
+
+    def __init__(self, task: int, size: int):
+        self.rows = Rows(task, size)
+
+    def __iter__(self):
+        return (self.rows[index] for index in range(len(self.rows)))
+
+
+def tasks_of_rows(*sizes: int) -> dict[str, Rows]:
+    """Map-style tasks "0", "1", ... of these sizes."""
+    return {str(task): Rows(task, size) for task, size in enumerate(sizes)}
+
+
+def rows_of(batch: Any) -> tuple[int, list[int]]:
+    """Return the one task of a collated batch of rows, and the rows."""
+    tasks, indices = batch
+    (task,) = set(tasks.tolist())
+    return task, indices.tolist()

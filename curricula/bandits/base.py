@@ -62,9 +62,9 @@ class Bandit(ABC):
         """Draw an arm from :meth:`probabilities` by inverting the distribution function with one uniform number."""
         if not self.num_arms:
             raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before draw()")
-        cumulative = self.probabilities().cumsum()
-        arm = int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
-        if arm >= self.num_arms:  # the product was rounded up to the total
+        cumulative = np.add.accumulate(self.probabilities())
+        arm = int(cumulative.searchsorted(rng.random(), "right"))
+        if arm >= self.num_arms:  # the sum was rounded to below 1
             arm = int(np.flatnonzero(self.probabilities())[-1])
         return arm
 

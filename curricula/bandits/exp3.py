@@ -29,7 +29,8 @@ def mix(shares: FloatArray, epsilon: float) -> FloatArray:
 
     Source: Graves et al. 2017, section 2.2.
     """
-    policy: FloatArray = shares * (1.0 - epsilon) + epsilon / len(shares)
+    policy: FloatArray = shares * (1.0 - epsilon)
+    policy += epsilon / len(shares)
     return policy
 
 
@@ -101,41 +102,50 @@ class Exp3(Bandit):
         if self.num_arms == 1:
             return
         log_weights = self._log_weights
-        log_weights[arm] += max(-_MOST, min(_MOST, self.eta * reward / probability))
+        log_weights[arm] += self._step(reward, probability)
         if policy is not None and self.beta:
-            # Without exploration the probability of an arm that was not drawn may have underflowed to 0.
-            log_weights += np.minimum(_MOST, self.eta * self.beta / np.maximum(_LEAST, policy))
-        self._settle(log_weights)
-
-    def _settle(self, log_weights: FloatArray) -> None:
-        """Normalise the rewarded log-weights and refresh the policy."""
+            log_weights += self._bonus(policy)
         log_weights -= log_weights.max()
         weights = np.exp(log_weights)
         total = float(weights.sum())
-        self._log_weights = log_weights - math.log(total)
+        log_weights -= math.log(total)
         self._policy = mix(weights / total, self.epsilon)
 
+    def _step(self, reward: float, probability: float) -> float:
+        """Return by how much the log-weight of the drawn arm moves."""
+        return max(-_MOST, min(_MOST, self.eta * reward / probability))
+
+    def _bonus(self, policy: FloatArray) -> FloatArray:
+        """Return by how much ``beta`` raises the log-weights, shape ``(num_arms,)``."""
+        # Without exploration the probability of an arm that was not drawn may have underflowed to 0.
+        bonus: FloatArray = np.minimum(_MOST, self.eta * self.beta / np.maximum(_LEAST, policy))
+        return bonus
+
     def _state(self) -> dict[str, Any]:
-        return {
-            "eta": self.eta,
-            "epsilon": self.epsilon,
-            "beta": self.beta,
-            "log_weights": self._log_weights.tolist(),
-            "policy": self._policy.tolist(),
-        }
+        return {**self._constants(), "log_weights": self._log_weights.tolist(), "policy": self._policy.tolist()}
 
     def _load_state(self, state: dict[str, Any]) -> None:
-        log_weights = np.array(state["log_weights"], dtype=np.float64)
-        policy = np.array(state["policy"], dtype=np.float64)
-        if not log_weights.shape == policy.shape == (self.num_arms,):
+        self._log_weights = self._array(state, "log_weights")
+        self._policy = self._array(state, "policy")
+        self._load_constants(state)
+
+    def _constants(self) -> dict[str, Any]:
+        return {"eta": self.eta, "epsilon": self.epsilon, "beta": self.beta}
+
+    def _load_constants(self, state: dict[str, Any]) -> None:
+        if state["beta"] != self.beta:
             raise ValueError(
-                f"the state is of {self.num_arms} arms, but has {log_weights.size} log-weights "
-                f"and {policy.size} probabilities: it is damaged"
+                f"the checkpoint's bandit has beta={state['beta']}, this one {self.beta}: "
+                f"give beta={state['beta']}, or start the curriculum anew"
             )
         # The run goes on with the constants it began with, except those that the user sets by hand now.
         if self._given_eta is None:
             self.eta = float(state["eta"])
         if self._given_epsilon is None:
             self.epsilon = float(state["epsilon"])
-        self._log_weights = log_weights
-        self._policy = policy
+
+    def _array(self, state: dict[str, Any], key: str) -> FloatArray:
+        values = np.array(state[key], dtype=np.float64)
+        if values.shape != (self.num_arms,):
+            raise ValueError(f"the state is of {self.num_arms} arms, but has {values.size} {key}: it is damaged")
+        return values

@@ -10,7 +10,7 @@ import numpy as np
 
 from curricula.bandits.base import FloatArray, check_range
 from curricula.bandits.exp3 import Exp3, mix
-from curricula.bandits.rates import Rates, exp3s_rates
+from curricula.bandits.rates import Rates, curriculum_rates
 
 _log = logging.getLogger(__name__)
 
@@ -19,23 +19,24 @@ def share(weights: FloatArray, alpha: float) -> FloatArray:
     r"""Give a share of every arm's weight to the others (Fixed Share).
 
     .. math::
-        e^{w_i} \leftarrow (1-\alpha)\, e^{w_i} + \frac{\alpha}{N-1} \sum_{j \ne i} e^{w_j}
-        \;=\; \Big(1 - \frac{\alpha N}{N-1}\Big) e^{w_i} + \frac{\alpha}{N-1} \sum_j e^{w_j}
+        q_i \leftarrow (1-\alpha)\, q_i + \frac{\alpha}{N-1} \sum_{j \ne i} q_j
+        \;=\; \Big(1 - \frac{\alpha N}{N-1}\Big) q_i + \frac{\alpha}{N-1}
 
-    The second form subtracts nothing that could cancel: both terms are non-negative.
+    The second form, for weights that sum to 1, subtracts nothing that could cancel: both terms are non-negative.
 
     Args:
-        weights: shape ``(N,)``, N >= 2, non-negative, *after* the reward was added, all arms from the same moment.
+        weights: shape ``(N,)``, N >= 2, sums to 1, *after* the reward was added, all arms from the same moment.
         alpha: share given away, in ``[0, (N - 1) / N]``.
 
     Returns:
-        Shape ``(N,)``, with the same sum.
+        Shape ``(N,)``, sums to 1, every entry at least ``alpha / (N - 1)`` times the weight of the others.
 
     Source: Graves et al. 2017, section 2.2; Herbster and Warmuth 1998.
     """
     others = len(weights) - 1
-    keep = max(0.0, 1.0 - alpha * (len(weights) / others))
-    return weights * keep + float(weights.sum()) * (alpha / others)
+    shared: FloatArray = weights * max(0.0, 1.0 - alpha * (len(weights) / others))
+    shared += alpha / others
+    return shared
 
 
 class Exp3S(Exp3):
@@ -50,11 +51,11 @@ class Exp3S(Exp3):
 
     Args:
         eta: step size, ``> 0``. ``None``: from the number of arms and the horizon
-            (:func:`~curricula.bandits.rates.exp3s_rates`).
+            (:func:`~curricula.bandits.rates.curriculum_rates`).
         epsilon: share of uniform exploration, in ``[0, 1]``. ``None``: with ``eta``.
         beta: optimism added to every arm's reward, ``>= 0``.
-        alpha: constant share, in ``[0, (N - 1) / N]``. ``None``: ``1 / t``.
-        switches: number of changes of the best arm that the automatic rates assume, at least 1.
+        alpha: constant share, in ``(0, (N - 1) / N]``; without sharing it would be :class:`Exp3`. ``None``: ``1 / t``.
+        segments: number of stretches with one best arm each that the automatic rates assume, at least 1.
 
     Raises:
         ValueError: if an option is out of its range; at :meth:`reset`, if ``alpha`` is too large for so few arms.
@@ -78,12 +79,13 @@ class Exp3S(Exp3):
         epsilon: float | None = None,
         beta: float = 0.0,
         alpha: float | None = None,
-        switches: int = 4,
+        segments: int = 4,
     ) -> None:
         super().__init__(eta=eta, epsilon=epsilon, beta=beta)
-        self.alpha = None if alpha is None else check_range("alpha", alpha, 0.0, 1.0)
-        self.switches = int(check_range("switches", switches, 1, math.inf))
+        self.alpha = None if alpha is None else check_range("alpha", alpha, 0.0, 1.0, open_low=True)
+        self.segments = int(check_range("segments", segments, 1, math.inf))
         self._updates = 0
+        self._weights: FloatArray = np.zeros(0)
 
     @classmethod
     def paper(cls) -> Exp3S:
@@ -93,8 +95,13 @@ class Exp3S(Exp3):
         """
         return cls(eta=1e-3, epsilon=0.05, beta=0.0)
 
+    def log_weights(self) -> FloatArray:
+        """Return the log-weights, shape ``(num_arms,)``, shifted so that their exponentials sum to 1."""
+        log_weights: FloatArray = np.log(self._weights)
+        return log_weights
+
     def _rates(self) -> Rates:
-        return exp3s_rates(self.num_arms, self.horizon, self.switches)
+        return curriculum_rates(self.num_arms, self.horizon, self.segments)
 
     def _start(self) -> None:
         super()._start()
@@ -110,22 +117,46 @@ class Exp3S(Exp3):
                 self.eta * self.num_arms / self.epsilon if self.epsilon else math.inf,
             )
         self._updates = 0
+        # exp(log-weight), normalised. What was shared keeps every weight away from 0, so that nothing is lost by not
+        # holding the logarithms, and a step costs no transcendental function but one.
+        self._weights = np.full(self.num_arms, 1.0 / self.num_arms)
 
-    def _settle(self, log_weights: FloatArray) -> None:
-        self._updates += 1
-        alpha = 1.0 / (self._updates + 1) if self.alpha is None else self.alpha
-        if alpha == 0.0:  # nothing is shared: weights may underflow, log-weights may not
-            super()._settle(log_weights)
+    def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
+        if self.num_arms == 1:
             return
-        weights = np.exp(log_weights - log_weights.max())
-        weights = share(weights, alpha)
-        weights /= weights.sum()
-        self._log_weights = np.log(weights)
+        self._updates += 1
+        weights = self._rewarded(arm, self._step(reward, probability), policy)
+        weights /= np.add.reduce(weights)
+        alpha = 1.0 / (self._updates + 1) if self.alpha is None else self.alpha
+        self._weights = weights = share(weights, alpha)
         self._policy = mix(weights, self.epsilon)
 
+    def _rewarded(self, arm: int, step: float, policy: FloatArray | None) -> FloatArray:
+        """Return weights, up to a common factor, after the log-weight of ``arm`` moved by ``step``."""
+        if policy is not None and self.beta:
+            log_weights = self.log_weights() + self._bonus(policy)
+            log_weights[arm] += step
+            raised: FloatArray = np.exp(log_weights - log_weights.max())
+            return raised
+        # Only downwards: exp of a large step would overflow, and a common factor is free.
+        if step <= 0.0:
+            weights: FloatArray = self._weights.copy()
+            weights[arm] *= math.exp(step)
+        else:
+            weights = self._weights * math.exp(-step)
+            weights[arm] = self._weights[arm]
+        return weights
+
     def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "updates": self._updates}
+        return {**self._constants(), "alpha": self.alpha, "updates": self._updates, "weights": self._weights.tolist()}
 
     def _load_state(self, state: dict[str, Any]) -> None:
-        super()._load_state(state)
+        if state["alpha"] != self.alpha:
+            raise ValueError(
+                f"the checkpoint's bandit has alpha={state['alpha']}, this one {self.alpha}: "
+                f"give alpha={state['alpha']}, or start the curriculum anew"
+            )
+        self._weights = self._array(state, "weights")
+        self._load_constants(state)
         self._updates = int(state["updates"])
+        self._policy = mix(self._weights, self.epsilon)

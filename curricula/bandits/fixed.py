@@ -25,7 +25,7 @@ class FixedPolicy(Bandit):
     Example:
         >>> policy = FixedPolicy.proportional([900, 100], temperature=2.0)
         >>> policy.reset(num_arms=2)
-        >>> policy.probabilities().tolist()
+        >>> policy.probabilities().round(3).tolist()
         [0.75, 0.25]
     """
 

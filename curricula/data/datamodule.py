@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from curricula.data.loader import CurriculumLoader
+from curricula.data.sources import batches_of
 from curricula.data.tasks import Grid, Task, check_tasks, is_map_style
 
 Module = TypeVar("Module")
@@ -113,7 +114,7 @@ class CurriculumDataModule(pl.LightningDataModule):
 
     def _val_loader(self, task: Task) -> Any:
         if not is_map_style(task):
-            return task
+            return batches_of(task, self.batch_size, drop_last=False, collate_fn=self._collate_fn)
         return DataLoader(task, batch_size=self.batch_size, num_workers=self._num_workers, collate_fn=self._collate_fn)
 
 

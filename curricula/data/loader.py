@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader, default_collate
 
 from curricula.bandits.fixed import FixedPolicy
-from curricula.data.sources import Collate, Key, MapSource, StreamSource, TaskDataset, batches_of
+from curricula.data.sources import Key, MapSource, StreamSource, TaskDataset, as_it_is, batches_of
 from curricula.data.tasks import Grid, Task, TaskError, check_grid, check_tasks, is_map_style
 from curricula.randomness import check_seed
 from curricula.state import seal, unseal
@@ -107,10 +107,10 @@ class CurriculumLoader:
         """Batches per epoch."""
         self._planner = _Planner(self)
         self._shared = DataLoader(
-            TaskDataset(self.names, list(self.tasks.values())),
+            TaskDataset(self.names, list(self.tasks.values()), default_collate if collate_fn is None else collate_fn),
             batch_sampler=self._planner,
             num_workers=num_workers,
-            collate_fn=Collate(default_collate if collate_fn is None else collate_fn),
+            collate_fn=as_it_is,
             pin_memory=pin_memory,
             prefetch_factor=prefetch_factor,
             persistent_workers=persistent_workers,
@@ -121,8 +121,8 @@ class CurriculumLoader:
         )
         self._own_teacher = Teacher(self.names, bandit=FixedPolicy.uniform(), seed=seed)
         self._teacher = self._own_teacher
-        self._micro_batches: Callable[[], int] = lambda: 1
-        self._epoch_length: Callable[[], float] = lambda: math.inf
+        self._micro_batches: Callable[[], int] = _one
+        self._epoch_length: Callable[[], float] = _no_end
         self._limit: int | None = None
         self._current: Draw | None = None
         self._iteration = 0  # of iterators; only the newest one may go on
@@ -160,6 +160,10 @@ class CurriculumLoader:
             yield self._deliver(draw, batch)
 
     def _begin_epoch(self) -> None:
+        # Oldest first, and without the current draw: a step that was cut short by the end of an epoch is over.
+        self._undelivered.extendleft(reversed(self._not_delivered()))
+        self._in_flight.clear()
+        self._delivered.clear()
         if self._resumed and self._position < min(self.steps_per_epoch, self._epoch_length()):
             self._resumed = False
         else:
@@ -167,9 +171,6 @@ class CurriculumLoader:
             self._position = 0
             self._current = None
             self._epoch_number += 1
-        self._undelivered.extend(self._not_delivered())
-        self._in_flight.clear()
-        self._delivered.clear()
         if self._shared.generator is not None:
             self._shared.generator.manual_seed((self.seed * 1_000_003 + self._epoch_number) % 2**63)
 
@@ -194,13 +195,22 @@ class CurriculumLoader:
         return self._teacher
 
     @property
+    def _iterator(self) -> Any:  # where Lightning looks for persistent workers, to stop them when training is over
+        return self._shared._iterator
+
+    @_iterator.setter
+    def _iterator(self, iterator: Any) -> None:
+        self._shared._iterator = iterator
+
+    @property
     def sizes(self) -> list[float]:
-        """Number of samples of each task, for size-proportional policies.
+        """Number of samples of each task, for size-proportional policies; of batches, where no dataset is known.
 
         Raises:
             ValueError: if a task has no length.
         """
-        return [float(_length(name, task, "sizes")) for name, task in self.tasks.items()]
+        data = {name: task.dataset if isinstance(task, DataLoader) else task for name, task in self.tasks.items()}
+        return [float(_length(name, source, "sizes")) for name, source in data.items()]
 
     def attach(
         self,
@@ -232,8 +242,8 @@ class CurriculumLoader:
         if teacher is not self._teacher and not self._resumed:
             self._reset()
         self._teacher = teacher
-        self._micro_batches = micro_batches or (lambda: 1)
-        self._epoch_length = epoch_length or (lambda: math.inf)
+        self._micro_batches = micro_batches or _one
+        self._epoch_length = epoch_length or _no_end
         self._limit = limit
         open_draws = {draw.id: draw for draw in teacher.open_draws()}
         for draw in [*self._undelivered, *([self._current] if self._current else [])]:
@@ -386,6 +396,14 @@ class _Planner:
 
     def __len__(self) -> int:
         return self._loader.steps_per_epoch
+
+
+def _one() -> int:  # functions of the module, unlike lambdas, can be sent to the processes of a spawning strategy
+    return 1
+
+
+def _no_end() -> float:
+    return math.inf
 
 
 def _process() -> tuple[int, int]:

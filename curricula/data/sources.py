@@ -169,35 +169,30 @@ def set_epoch(loader: DataLoader[Any], number: int) -> None:
 class TaskDataset(Dataset[Any]):
     """All map-style tasks as one dataset of ``(arm, index)`` keys, so that one DataLoader serves them all."""
 
-    def __init__(self, names: tuple[str, ...], tasks: list[Task]) -> None:
+    def __init__(self, names: tuple[str, ...], tasks: list[Task], collate_fn: Callable[[list[Any]], Any]) -> None:
         self._names = names
         self._tasks = tasks
+        self._collate_fn = collate_fn
 
-    def __getitems__(self, keys: list[Key]) -> list[Any]:
-        """Return the samples of one batch, all of one task; ``[]`` for a streamed task."""
+    def __getitems__(self, keys: list[Key]) -> Any:
+        """Return one batch, all of one task; ``None`` for a streamed task."""
         arm = keys[0][0]
         if keys[0][1] is None:
-            return []
+            return None
         task = self._tasks[arm]
         indices = [index for _, index in keys]
         try:
             many = getattr(task, "__getitems__", None)
-            return list(many(indices)) if callable(many) else [task[index] for index in indices]
+            return self._collate_fn(list(many(indices)) if callable(many) else [task[index] for index in indices])
         except Exception as error:
             raise TaskError(
                 f"task {self._names[arm]!r} raised {type(error).__name__} while reading the samples {indices}: {error}"
             ) from error
 
 
-class Collate:
-    """The user's collate function, passing over the empty place of a streamed task's batch."""
-
-    def __init__(self, function: Callable[[list[Any]], Any]) -> None:
-        self._function = function
-
-    def __call__(self, samples: list[Any]) -> Any:
-        """Return the batch, or ``None`` for a streamed task."""
-        return self._function(samples) if samples else None
+def as_it_is(batch: Any) -> Any:
+    """Return the batch: the dataset has collated it."""
+    return batch
 
 
 def batches_of(

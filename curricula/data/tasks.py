@@ -23,7 +23,9 @@ class TaskError(RuntimeError):
 
 def is_map_style(task: Task) -> bool:
     """Tell whether samples are read by index (a map-style dataset, or any sequence of samples)."""
-    return hasattr(task, "__getitem__") and hasattr(task, "__len__") and not isinstance(task, DataLoader)
+    if isinstance(task, (DataLoader, IterableDataset)):  # these have a `__getitem__` for the look of it
+        return False
+    return hasattr(task, "__getitem__") and hasattr(task, "__len__")
 
 
 def check_tasks(tasks: Mapping[str, Task]) -> tuple[str, ...]:

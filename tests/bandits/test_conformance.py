@@ -119,7 +119,7 @@ def test_a_state_with_a_part_missing_is_refused_and_changes_nothing(make):
     feed(bandit, 10, np.random.default_rng(0))
     feed(donor, 10, np.random.default_rng(1))
     before, policy = bandit.state_dict(), bandit.probabilities().copy()
-    for key in ("bandit", "num_arms", "horizon", "policy"):
+    for key in ("bandit", "num_arms", "horizon"):
         state = donor.state_dict()
         del state[key]
         with pytest.raises((KeyError, ValueError)):

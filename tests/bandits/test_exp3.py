@@ -120,7 +120,7 @@ def test_a_resumed_run_keeps_its_constants_but_for_those_set_by_hand():
 def test_a_state_whose_parts_do_not_fit_is_refused():
     bandit = Exp3()
     bandit.reset(3)
-    with pytest.raises(ValueError, match="of 3 arms, but has 2 log-weights and 3 probabilities: it is damaged"):
+    with pytest.raises(ValueError, match="of 3 arms, but has 2 log_weights: it is damaged"):
         bandit.load_state_dict({**bandit.state_dict(), "log_weights": [0.0, 0.0]})
 
 

@@ -37,7 +37,7 @@ def test_sharing_keeps_the_sum_and_is_the_leave_one_out_mean():
 
 
 def test_sharing_all_but_one_part_of_n_makes_all_arms_equal():
-    np.testing.assert_allclose(share(np.array([5.0, 1.0, 0.0]), 2 / 3), [2.0, 2.0, 2.0], rtol=1e-15)
+    np.testing.assert_allclose(share(np.array([0.9, 0.1, 0.0]), 2 / 3), [1 / 3] * 3, rtol=1e-15)
 
 
 def test_optimism_goes_to_every_arm_over_its_own_probability():
@@ -59,8 +59,8 @@ def test_ten_thousand_steps_on_it_still_follows_the_printed_equations():
     check_follows_paper(Exp3S, num_arms=4, steps=10_000, eta=0.02, epsilon=0.08, delay=5)
 
 
-def test_without_sharing_it_is_exp3():
-    bandits = [Exp3(eta=0.05, epsilon=0.1, beta=0.1), Exp3S(eta=0.05, epsilon=0.1, beta=0.1, alpha=0.0)]
+def test_with_hardly_any_sharing_it_is_exp3():
+    bandits = [Exp3(eta=0.05, epsilon=0.1, beta=0.1), Exp3S(eta=0.05, epsilon=0.1, beta=0.1, alpha=1e-300)]
     rng = np.random.default_rng(0)
     for bandit in bandits:
         bandit.reset(4)
@@ -69,11 +69,11 @@ def test_without_sharing_it_is_exp3():
         arm, reward = bandits[0].draw(rng), float(rng.uniform(-1, 1))
         for bandit in bandits:
             bandit.update(arm, reward, float(policy[arm]), policy)
-        assert bandits[0].probabilities().tolist() == bandits[1].probabilities().tolist()
+        np.testing.assert_allclose(bandits[0].probabilities(), bandits[1].probabilities(), rtol=1e-12)
 
 
 def test_a_late_reward_counts_by_the_probability_of_its_draw():
-    bandit = Exp3S(eta=0.1, epsilon=0.1, alpha=0.0)
+    bandit = Exp3S(eta=0.1, epsilon=0.1, alpha=1e-300)
     bandit.reset(3)
     bandit.update(0, 1.0, 0.125)
     assert bandit.probabilities()[1] != 1 / 3  # the policy has moved since
@@ -166,9 +166,10 @@ def test_an_alpha_too_large_for_so_few_arms_is_refused(num_arms, alpha, most):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": -0.1}, r"alpha must be in \[0, 1\], got -0.1"),
-        ({"alpha": math.nan}, r"alpha must be in \[0, 1\], got nan"),
-        ({"switches": 0}, r"switches must be in \[1, inf\), got 0"),
+        ({"alpha": 0.0}, r"alpha must be in \(0, 1\], got 0.0"),
+        ({"alpha": -0.1}, r"alpha must be in \(0, 1\], got -0.1"),
+        ({"alpha": math.nan}, r"alpha must be in \(0, 1\], got nan"),
+        ({"segments": 0}, r"segments must be in \[1, inf\), got 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
@@ -188,3 +189,18 @@ def test_the_mean_regret_is_within_the_bound_and_well_below_uniform(horizon, num
     assert regret <= bound
     assert regret <= 0.55 * bound
     assert regret <= 0.45 * uniform
+
+
+@pytest.mark.parametrize(
+    ("saved", "own", "message"),
+    [
+        ({"beta": 0.1}, {}, "checkpoint's bandit has beta=0.1, this one 0.0: give beta=0.1"),
+        ({"alpha": 0.01}, {}, "checkpoint's bandit has alpha=0.01, this one None: give alpha=0.01"),
+    ],
+)
+def test_a_state_of_other_constants_is_refused(saved, own, message):
+    before, after = Exp3S(**saved), Exp3S(**own)
+    before.reset(3)
+    after.reset(3)
+    with pytest.raises(ValueError, match=message):
+        after.load_state_dict(before.state_dict())

@@ -7,12 +7,14 @@ that the tests of the real class call.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from curricula.bandits import Exp3S
+from curricula.bandits.exp3 import mix
 from curricula.bandits.exp3s import share
 from tests.bandits.checks import (
     check_draw_frequencies,
@@ -68,20 +70,20 @@ CHECKS: dict[str, Callable[[type[Exp3S]], None]] = {
 
 
 class NoExploration(Exp3S):
-    def _settle(self, log_weights):
-        super()._settle(log_weights)
-        self._policy = np.exp(self._log_weights)
+    def _learn(self, *earned):
+        super()._learn(*earned)
+        self._policy = self._weights.copy()
 
 
 class EpsilonNotDivided(Exp3S):
-    def _settle(self, log_weights):
-        super()._settle(log_weights)
-        self._policy = np.exp(self._log_weights) * (1 - self.epsilon) + self.epsilon
+    def _learn(self, *earned):
+        super()._learn(*earned)
+        self._policy = self._weights * (1 - self.epsilon) + self.epsilon
 
 
 class EpsilonNotDividedButNormalised(EpsilonNotDivided):
-    def _settle(self, log_weights):
-        super()._settle(log_weights)
+    def _learn(self, *earned):
+        super()._learn(*earned)
         self._policy /= self._policy.sum()
 
 
@@ -127,26 +129,33 @@ class OptimismNotDivided(Exp3S):
 
 
 class FirstAlphaOne(Exp3S):
-    def _settle(self, log_weights):
+    def _learn(self, *earned):
         self._updates -= 1
-        super()._settle(log_weights)
+        super()._learn(*earned)
         self._updates += 1
 
 
 class AlphaNeverFalls(Exp3S):
-    def _settle(self, log_weights):
+    def _learn(self, *earned):
         self._updates = 0
-        super()._settle(log_weights)
+        super()._learn(*earned)
 
 
-class RawExponentials(Exp3S):
-    def _settle(self, log_weights):
+class NeverNormalised(Exp3S):
+    def _learn(self, arm, reward, probability, policy):
         self._updates += 1
-        alpha = 1.0 / (self._updates + 1)
         with np.errstate(all="ignore"):
-            weights = share(np.exp(log_weights), alpha)
-            self._log_weights = np.log(weights)
-            self._policy = weights / weights.sum() * (1 - self.epsilon) + self.epsilon / self.num_arms
+            self._weights[arm] *= np.exp(self._step(reward, probability))
+            total = self._weights.sum()
+            self._weights = share(self._weights / total, 1.0 / (self._updates + 1)) * total
+            self._policy = mix(self._weights / self._weights.sum(), self.epsilon)
+
+
+class RewardedBeforeTheOthersAreScaled(Exp3S):
+    def _rewarded(self, arm, step, policy):
+        weights = self._weights * math.exp(-abs(step))
+        weights[arm] = self._weights[arm]
+        return weights
 
 
 class DrawOffByOne(Exp3S):
@@ -166,7 +175,7 @@ class DrawsTheBest(Exp3S):
 
 class DrawsByTheWeightsUnmixed(Exp3S):
     def draw(self, rng):
-        return int(np.exp(self._log_weights).cumsum().searchsorted(rng.random(), side="right"))
+        return int(self._weights.cumsum().searchsorted(rng.random(), side="right"))
 
 
 class ForgetsTheTimeOnResume(Exp3S):
@@ -177,7 +186,7 @@ class ForgetsTheTimeOnResume(Exp3S):
 
 class SavesRoundedWeights(Exp3S):
     def _state(self):
-        return {**super()._state(), "log_weights": [round(w, 12) for w in self._log_weights.tolist()]}
+        return {**super()._state(), "weights": [round(w, 12) for w in self._weights.tolist()]}
 
 
 class RewardsTheArmOfTheBestPolicy(Exp3S):
@@ -199,7 +208,8 @@ CAUGHT: dict[type[Exp3S], list[str]] = {
     OptimismNotDivided: ["paper, beta", "optimism"],
     FirstAlphaOne: ["one step", "first alpha", "paper"],
     AlphaNeverFalls: ["one step", "first alpha", "paper"],
-    RawExponentials: ["survives"],
+    NeverNormalised: ["survives"],
+    RewardedBeforeTheOthersAreScaled: ["one step", "paper"],
     DrawOffByOne: ["draw index", "draw frequencies"],
     DrawOneTooLow: ["draw index", "draw frequencies"],
     DrawsTheBest: ["draw index", "draw frequencies"],
