@@ -322,7 +322,7 @@ class CurriculumCallback(pl.Callback):
     def _progress_bar_items(self) -> dict[str, str]:
         draw = self.current_draw
         return (
-            {} if draw is None else {"task": draw.task, "tasks": f"{self._loggers.effective_tasks(self.teacher):.1f}"}
+            {} if draw is None else {"task": draw.task, "effective_tasks": f"{self._loggers.effective_tasks(self.teacher):.1f}"}
         )
 
 

@@ -65,7 +65,8 @@ class CurriculumDataModule(pl.LightningDataModule):
         self._options = {"steps_per_epoch": steps_per_epoch, "grid": grid, "seed": seed, **loader_options}
         self.train_dataloader()  # whatever is wrong with the options is said now
         if val_tasks is None:
-            self.val_dataloader = super().val_dataloader  # type: ignore[method-assign]
+            # Lightning takes it for not overridden; unlike a bound method it survives pickling.
+            vars(self)["val_dataloader"] = partial(pl.LightningDataModule.val_dataloader, self)
         else:
             check_tasks(val_tasks)
 

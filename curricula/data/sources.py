@@ -93,12 +93,21 @@ class StreamSource:
         return [self._pass, self._taken]
 
     def seek(self, position: list[int]) -> None:
-        """Go to what :meth:`position` told: start that pass anew and read past what had been taken."""
+        """Go to what :meth:`position` told: start that pass anew and read past what had been taken.
+
+        Raises:
+            TaskError: if the pass is shorter now.
+        """
         self.close()
         self._pass, target = position
         self._taken = 0
-        while self._taken < target:
+        for taken in range(target):
             self._read()
+            if self._taken != taken + 1:
+                raise TaskError(
+                    f"task {self.name!r} has {taken} batches now, and {target} had been taken from its pass "
+                    f"{position[0]}: give the same data, or start the curriculum anew"
+                )
 
     def next(self, rank: int, world_size: int, limit: int | None = None) -> Any:
         """Return this rank's next batch: of every ``world_size`` batches, the one at ``rank``.
@@ -146,24 +155,33 @@ class StreamSource:
 
     def _start(self) -> Any:
         # A DataLoader takes the seed of its shuffling from torch's global stream, with the first batch. It is given one
-        # of this pass's own, so that the order can be found again and the user's stream is left alone.
+        # of this pass's own, so that the order can be found again and the user's stream is left alone. So are its
+        # samplers' generators, if they have their own.
         seed = int(self._numbers.at(self._pass, lane=self.arm).integers(2**63))
         if not isinstance(self.batches, DataLoader):
             self._iterator = iter(self.batches)
             return next(self._iterator)
         set_epoch(self.batches, self._pass)
+        for part in _samplers(self.batches):
+            if isinstance(getattr(part, "generator", None), torch.Generator):
+                part.generator.manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators as well
             self._iterator = iter(self.batches)
             return next(self._iterator)
 
 
 def set_epoch(loader: DataLoader[Any], number: int) -> None:
     """Tell a loader's samplers and dataset which pass this is, where they ask for it."""
-    for part in (loader.sampler, getattr(loader.batch_sampler, "sampler", None), loader.dataset):
+    for part in [*_samplers(loader), loader.dataset]:
         method = getattr(part, "set_epoch", None)
         if callable(method):
             method(number)
+
+
+def _samplers(loader: DataLoader[Any]) -> list[Any]:
+    parts = [loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None), loader.sampler]
+    return list({id(part): part for part in parts if part is not None}.values())
 
 
 class TaskDataset(Dataset[Any]):

@@ -6,16 +6,21 @@ import copy
 import inspect
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 _OWN_KEYS = frozenset(vars(nn.Module())) - {"training"}
 _CONTAINERS = (list, dict, set, deque)
+_WALKED = (*_CONTAINERS, tuple)
+_MANY = 1000
+"""Items above which a container's own containers are left alone (a replay buffer)."""
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class RandomState:
@@ -62,8 +67,9 @@ class Probe:
         """Whether the module defines ``curriculum_loss(batch, batch_idx)``."""
         self._name = "curriculum_loss" if self.is_custom else "training_step"
         takes = inspect.signature(getattr(module, self._name)).parameters
-        self._takes_batch_idx = "batch_idx" in takes or len(takes) > 1
+        kinds = [parameter.kind for parameter in takes.values()]
         self._batch_idx_by_name = "batch_idx" in takes
+        self._takes_batch_idx = inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in _POSITIONAL for kind in kinds) > 1
 
     def loss(self, batch: Any, batch_idx: int, random_state: RandomState | None) -> Tensor:
         """Return the loss of ``batch`` at the present parameters, shape ``()``.
@@ -78,7 +84,7 @@ class Probe:
         """
         function = getattr(self._module, self._name)
         arguments: dict[str, Any] = {}
-        positional = [batch]
+        positional = [same_batch(batch)]
         if self._batch_idx_by_name:
             arguments["batch_idx"] = batch_idx
         elif self._takes_batch_idx:
@@ -87,6 +93,11 @@ class Probe:
             if random_state is not None:
                 random_state.restore()
             return as_loss(function(*positional, **arguments), self._name)
+
+
+def same_batch(batch: Any) -> Any:
+    """Return the batch in containers of its own, so that a training step may take things out of it."""
+    return tree_map(lambda part: part, batch)
 
 
 def as_loss(output: Any, name: str) -> Tensor:
@@ -119,8 +130,9 @@ def untouched(module: nn.Module) -> Iterator[None]:
     """Put everything that a forward pass may change in ``module`` back afterwards, and silence its logging meanwhile.
 
     Restored: the global random streams; buffers; the state of torchmetrics metrics; all other attributes of all
-    submodules, and the contents of those that are plain containers. Not restored: what is reached through other
-    objects, such as a logger's own API called inside the training step.
+    submodules, and the contents of those that are plain containers, also of containers in containers. Not restored:
+    parameters, arrays and tensors in containers that are written in place, and what is reached through other objects,
+    such as a logger's own API called inside the training step.
     """
     device = getattr(module, "device", None) or torch.device("cpu")
     before = RandomState(device)
@@ -145,15 +157,13 @@ class _Snapshot:
         state = vars(module)
         self._attributes = {key: value for key, value in state.items() if key not in _OWN_KEYS}
         self._buffers = dict(module._buffers)
-        self._contents = [
-            (value, copy.copy(value)) for value in self._attributes.values() if isinstance(value, _CONTAINERS)
-        ]
+        self._contents = [(value, copy.copy(value)) for value in _containers(self._attributes.values())]
         # The kernels of BatchNorm change running statistics without raising a tensor's version: buffers always go back.
         buffers = [value for value in self._buffers.values() if value is not None]
         # A torchmetrics metric keeps its state in plain attributes and adds to them in place.
         tensors = [value for value in self._attributes.values() if isinstance(value, Tensor)]
         self._tensors = [(tensor, tensor.detach().clone(), -1) for tensor in buffers]
-        self._tensors += [(tensor, tensor.detach().clone(), tensor._version) for tensor in tensors]
+        self._tensors += [(tensor, tensor.detach().clone(), _version(tensor)) for tensor in tensors]
 
     def silence(self) -> None:
         # Both names: a plain nn.Module may well have a `log` that is a function of mathematics.
@@ -170,9 +180,25 @@ class _Snapshot:
         for container, contents in self._contents:
             _refill(container, contents)
         for tensor, values, version in self._tensors:
-            if tensor._version != version:
-                with torch.no_grad():
+            if version < 0 or tensor._version != version:
+                with torch.inference_mode(tensor.is_inference()), torch.no_grad():
                     tensor.copy_(values)
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version  # kept from a validation, say; it counts no versions
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    found: dict[int, Any] = {}
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, _WALKED) and id(value) not in found:
+            found[id(value)] = value
+            if len(value) <= _MANY:
+                waiting.extend(value.values() if isinstance(value, dict) else value)
+    return [value for value in found.values() if not isinstance(value, tuple)]
 
 
 def _no_log(*args: Any, **kwargs: Any) -> None:

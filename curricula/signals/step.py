@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from curricula.signals.probe import Probe, RandomState
+from curricula.signals.probe import Probe, RandomState, same_batch
 
 if TYPE_CHECKING:
     from curricula.teacher import Draw
@@ -20,7 +20,7 @@ class MicroBatch:
     __slots__ = ("batch", "batch_idx", "loss", "random_state")
 
     def __init__(self, batch: Any, batch_idx: int, random_state: RandomState | None) -> None:
-        self.batch = batch
+        self.batch = same_batch(batch)
         self.batch_idx = batch_idx
         self.random_state = random_state
         self.loss: Tensor | float = math.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -57,22 +58,47 @@ def peak_steps(history: CurriculumHistory) -> FloatArray:
 
 
 class Spans(NamedTuple):
-    """When each task was trained on: quantiles of the steps of its draws, each shape ``(N,)``, NaN if never drawn."""
+    """When each task was trained on, by the steps of its draws; each shape ``(N,)``, NaN if it was never drawn."""
 
     early: FloatArray
-    """One tenth of its draws came before this step."""
-    mean: FloatArray
-    """Mean step of its draws."""
+    """A tenth of its draws came before this step."""
+    middle: FloatArray
+    """Half of its draws came before this step."""
     late: FloatArray
     """Nine tenths of its draws came before this step."""
 
 
 def spans(history: CurriculumHistory) -> Spans:
     """Return when each task was trained on, from the recorded rows."""
-    early, mean, late = (np.full(len(history.tasks), np.nan) for _ in range(3))
-    for task, rows in enumerate(rows_of_tasks(history)):
+    steps = history.column("step")
+    found = np.full((3, len(history.tasks)), np.nan)
+    for arm, rows in enumerate(rows_of_tasks(history)):
         if len(rows):
-            steps = history.column("step")[rows] if task == 0 else _steps(history, rows)
-            early[task], late[task] = np.quantile(steps, [0.1, 0.9])
-            mean[task] = steps.mean()
-    return Spans(early, mean, late)
+            found[:, arm] = np.quantile(steps[rows], [0.1, 0.5, 0.9])
+    return Spans(*found)
+
+
+def rows_of_tasks(history: CurriculumHistory) -> list[npt.NDArray[np.int64]]:
+    """Return, per task, the indices of its recorded rows, in order."""
+    arms = history.column("arm").astype(np.int64)
+    order = np.argsort(arms, kind="stable")
+    ends = np.searchsorted(arms[order], np.arange(len(history.tasks) + 1))
+    return [order[low:high] for low, high in pairwise(ends)]
+
+
+def binned_losses(history: CurriculumHistory, bins: int) -> FloatArray:
+    """Return the mean training loss of each task in equal parts of the run, shape ``(N, bins)``.
+
+    Where a task was not drawn its last mean is carried on; NaN before its first.
+    """
+    loss = history.column("loss")
+    known = np.isfinite(loss)
+    arm = history.column("arm")[known].astype(np.int64)
+    part = (history.column("step")[known] * bins // max(1, history.steps)).astype(np.int64)
+    sums, counts = np.zeros((len(history.tasks), bins)), np.zeros((len(history.tasks), bins))
+    np.add.at(sums, (arm, part), loss[known])
+    np.add.at(counts, (arm, part), 1.0)
+    with np.errstate(invalid="ignore"):
+        means = np.where(counts > 0, sums / counts, np.nan)
+    last = np.maximum.accumulate(np.where(counts > 0, np.arange(bins), 0), axis=1)
+    return np.asarray(np.take_along_axis(means, last, axis=1), dtype=np.float64)

@@ -132,5 +132,5 @@ def test_the_progress_bar_shows_the_task_and_the_effective_number_of_tasks():
     trainer(callback, bar, max_steps=10, enable_progress_bar=True).fit(Linear(), loader())
     assert len(seen) == 10
     assert all(entry["task"] in ("one", "two", "three") for entry in seen)
-    assert seen[0]["tasks"] == "3.0"
+    assert seen[0]["effective_tasks"] == "3.0"
     assert "get_metrics" not in vars(bar), "the bar has its own metrics back"
