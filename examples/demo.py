@@ -57,7 +57,7 @@ def _train_all(workloads: Sequence[str], seeds: int, jobs: int, out: Path) -> li
                 print(f"\n{workload.title}: {method}, seed 0", flush=True)
                 logger = _wandb(workload, method, out)
                 runs.append(train(workload, method, 0, out=out, progress_bar=True, logger=logger))
-                logger.experiment.finish(quiet=True)
+                logger.experiment.finish()
                 reached = runs[-1].reached
                 print(f"goal reached after {reached:,} steps" if reached else "goal not reached", flush=True)
         if futures:

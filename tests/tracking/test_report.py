@@ -1,0 +1,139 @@
+"""The page: self-contained, complete, and safe with any name."""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import io
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from curricula.tracking import CurriculumHistory
+from curricula.tracking.curves import Comparison, Curve
+from curricula.tracking.report import Section, task_table, write_report
+from tests.tracking.histories import HOSTILE, staircase
+
+
+class Page(HTMLParser):
+    """What a browser would find."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def every(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def read(path) -> Page:
+    return Page(path.read_text(encoding="utf-8"))
+
+
+COMPARISON = Comparison({"uniform": [Curve([1, 2], [1.0, 0.5])], "curriculum": [Curve([1, 2], [1.0, 0.05], 2)]}, 0.1)
+
+
+def test_the_page_has_every_part(tmp_path):
+    rows = [{"method": "uniform", "steps": "1,200"}, {"method": "curriculum", "steps": "300"}]
+    sections = [
+        Section("First", "What it is.", table=rows, history=staircase(5), comparison=COMPARISON),
+        Section("Second", history=staircase(12, grid={"a": ["1", "2", "3"], "b": ["1", "2", "3", "4"]})),
+    ]
+    page = read(write_report(tmp_path / "deep" / "page.html", sections, title="Two runs"))
+    assert len(page.every("img")) == 4 + 3
+    assert len(page.every("table")) == 2 + 1
+    assert [link["href"] for link in page.every("a")] == ["#section-1", "#section-2"]
+    assert [section["id"] for section in page.every("section")] == ["section-1", "section-2"]
+    for part in ("Two runs", "What it is.", "Policy over time", "Curriculum against others", "1,200", "task 4"):
+        assert part in page.text, part
+    assert all(image["alt"] for image in page.every("img"))
+
+
+def test_every_picture_is_inside_and_can_be_decoded(tmp_path):
+    page = read(write_report(tmp_path / "page.html", [Section("A run", history=staircase(169))]))
+    for image in page.every("img"):
+        kind, data = image["src"].split(",", 1)
+        assert kind == "data:image/png;base64"
+        assert Image.open(io.BytesIO(base64.b64decode(data))).width > 800
+
+
+def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(tmp_path):
+    path = write_report(tmp_path / "page.html", [Section("A run", history=staircase(40), comparison=COMPARISON)])
+    page = read(path)
+    assert not page.every("script")
+    assert not page.every("link")
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert "http://" not in path.read_text()
+    assert "https://" not in path.read_text()
+    assert any("default-src 'none'" in (meta.get("content") or "") for meta in page.every("meta"))
+    assert path.stat().st_size < 3_000_000
+
+
+def test_hostile_names_are_text_and_nothing_else(tmp_path):
+    history = staircase(HOSTILE, steps=100, target=HOSTILE[0])
+    curves = Comparison({name: [Curve([1, 2], [1.0, 0.5])] for name in HOSTILE}, 0.1, label=HOSTILE[0])
+    section = Section(HOSTILE[0], HOSTILE[2], table=[{HOSTILE[0]: HOSTILE[2]}], history=history, comparison=curves)
+    page = read(write_report(tmp_path / "page.html", [section, section], title=HOSTILE[0]))
+    assert not page.every("script")
+    assert not page.every("b")
+    assert HOSTILE[0] in page.text
+
+
+def test_many_tasks_are_left_out_of_the_table_and_counted(tmp_path):
+    path = write_report(tmp_path / "page.html", [Section("A run", history=staircase(100, steps=500))])
+    page = read(path)
+    assert len(page.every("tr")) == 1 + 40
+    assert "The 40 most practised of 100 tasks; the other 60 are left out here." in page.text
+
+
+def test_the_table_of_tasks_in_numbers():
+    row = task_table(staircase(3, steps=200, target="task 2"))[2]
+    assert row["task"] == "task 2 (target)"
+    assert set(row) == {"task", "steps", "share", "first loss", "last loss", "most probable at step"}
+    assert row["first loss"] == "1"
+
+
+def test_an_empty_history_makes_a_page(tmp_path):
+    page = read(write_report(tmp_path / "page.html", [Section("Nothing yet", history=CurriculumHistory(["a", "b"]))]))
+    assert len(page.every("img")) == 3
+
+
+def test_a_report_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least one Section"):
+        write_report(tmp_path / "page.html", [])
+
+
+def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
+    path = write_report(tmp_path / "page.html", [Section("Old", history=staircase(3, steps=20))])
+    old = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(path, [Section("New", history=staircase(3, steps=20))])
+    assert path.read_bytes() == old
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_without_the_extra_the_way_to_get_it_is_told(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *arguments, **options):
+        if name.startswith("jinja2"):
+            raise ImportError("No module named 'jinja2'")
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(ImportError, match=r"pip install 'lightning-curricula\[plots\]'"):
+        write_report(tmp_path / "page.html", [Section("A run", history=CurriculumHistory(["a"]))])

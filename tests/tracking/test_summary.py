@@ -1,0 +1,73 @@
+"""The arithmetic behind the figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curricula.teacher import Draw
+from curricula.tracking import CurriculumHistory
+from curricula.tracking.curves import Curve, median_curve, median_reached
+from curricula.tracking.summary import binned_losses, peak_steps, rolling_mean, rows_of_tasks, shares, spans
+
+
+def recorded(arms, losses, num_tasks=3, policies=None):
+    history = CurriculumHistory([str(k) for k in range(num_tasks)])
+    for step, (arm, loss) in enumerate(zip(arms, losses, strict=True)):
+        policy = np.full(num_tasks, 1 / num_tasks) if policies is None else policies[step]
+        history.record(Draw(step, arm, str(arm), 0.5, step), progress=0.0, reward=0.0, loss=loss, policy=policy)
+    return history
+
+
+def test_shares_are_of_the_steps():
+    assert shares(recorded([0, 0, 1, 0], [1.0] * 4)).tolist() == [0.75, 0.25, 0.0]
+    assert shares(CurriculumHistory(["a", "b"])).tolist() == [0.0, 0.0]
+
+
+def test_rows_of_tasks_are_in_order():
+    assert [rows.tolist() for rows in rows_of_tasks(recorded([2, 0, 2, 2], [1.0] * 4))] == [[1], [], [0, 2, 3]]
+
+
+def test_a_rolling_mean_is_cut_short_at_the_ends():
+    assert rolling_mean(np.array([1.0, 2.0, 3.0, 4.0]), 3).tolist() == [1.5, 2.0, 3.0, 3.5]
+    assert rolling_mean(np.array([1.0, 2.0]), 1).tolist() == [1.0, 2.0]
+
+
+def test_binned_losses_carry_the_last_mean_on():
+    losses = binned_losses(recorded([0, 0, 1, 0, 1, 1], [4.0, 2.0, 9.0, np.nan, 5.0, 7.0]), 3)
+    np.testing.assert_array_equal(losses, [[3.0, 3.0, 3.0], [np.nan, 9.0, 6.0], [np.nan] * 3])
+
+
+def test_the_peak_is_where_a_task_was_most_probable_and_unknown_where_it_never_was():
+    policies = [[0.5, 0.3, 0.2], [0.3, 0.5, 0.2], [0.2, 0.6, 0.2]]
+    peaks = peak_steps(recorded([0, 1, 1], [1.0] * 3, policies=np.array(policies)))
+    np.testing.assert_array_equal(peaks, [0.0, 2.0, np.nan])
+
+
+def test_spans_hold_the_middle_four_fifths():
+    early, middle, late = spans(recorded([0] * 11 + [1] * 11, [1.0] * 22))
+    assert (early[0], middle[0], late[0]) == (1.0, 5.0, 9.0)
+    assert (early[1], middle[1], late[1]) == (12.0, 16.0, 20.0)
+    assert np.isnan(early[2])
+
+
+def test_curves_must_fit_and_increase():
+    with pytest.raises(ValueError, match="one loss per update, got 1 for 2 updates"):
+        Curve([1, 2], [0.5])
+    with pytest.raises(ValueError, match="must increase"):
+        Curve([2, 2], [0.5, 0.4])
+
+
+def test_the_median_curve_keeps_runs_that_arrived_and_leaves_out_those_that_gave_up():
+    arrived, late = Curve([1, 2], [1.0, 0.1], reached=2), Curve([1, 2, 3], [3.0, 2.0, 0.3], reached=3)
+    at, median = median_curve([arrived, late])
+    assert (at.tolist(), median.tolist()) == ([1, 2, 3], [2.0, 1.05, pytest.approx(0.2)])
+    at, _ = median_curve([Curve([1], [1.0]), Curve([1], [1.0]), late])
+    assert at.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("reached", "median"), [([3, 1, 2], 2), ([1, None, 3], 3), ([None, None, 3], np.inf), ([1, 4], 2.5)]
+)
+def test_runs_that_did_not_arrive_count_as_never(reached, median):
+    assert median_reached([Curve([1], [1.0], reached=steps) for steps in reached]) == median
