@@ -18,7 +18,8 @@ from curricula.data.loader import CurriculumLoader
 from curricula.rewards import RewardScaler
 from curricula.signals.base import Signal
 from curricula.signals.prediction_gain import PredictionGain
-from curricula.signals.probe import Probe, RandomState, as_loss
+from curricula.signals.probe import Probe, as_loss
+from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
@@ -322,7 +323,9 @@ class CurriculumCallback(pl.Callback):
     def _progress_bar_items(self) -> dict[str, str]:
         draw = self.current_draw
         return (
-            {} if draw is None else {"task": draw.task, "effective_tasks": f"{self._loggers.effective_tasks(self.teacher):.1f}"}
+            {}
+            if draw is None
+            else {"task": draw.task, "effective_tasks": f"{self._loggers.effective_tasks(self.teacher):.1f}"}
         )
 
 

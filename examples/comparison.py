@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import math
@@ -256,15 +257,35 @@ def comparison(runs: Iterable[Run], workload: Workload) -> Comparison:
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows of :func:`table` as a Markdown table."""
     lines = [
-        "| workload | method | solved | steps to the goal: median [min - max] | ratio | p |",
-        "|---|---|---|---|---|---|",
+        "| workload | method | solved | steps to the goal: median [min - max] | ratio | p | seconds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         p = "" if row["p"] is None else f"{row['p']:.2g}"
         steps = f"{row['median steps']:,.0f} [{row['min']:,} - {row['max']:,}]"
-        cells = [row["workload"], row["method"], f"{row['solved']}/{row['seeds']}", steps, f"{row['ratio']:.2f}x", p]
+        cells = [
+            row["workload"],
+            row["method"],
+            f"{row['solved']}/{row['seeds']}",
+            steps,
+            f"{row['ratio']:.2f}x",
+            p,
+            f"{row['seconds']:.0f}",
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def save_csv(runs: Sequence[Run], path: Path) -> Path:
+    """Write one line per run, without the curves."""
+    columns = ("workload", "method", "seed", "reached", "budget", "seconds")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for run in runs:
+            values = asdict(run) | {"seconds": round(run.seconds, 1)}
+            writer.writerow(["" if values[column] is None else values[column] for column in columns])
+    return path
 
 
 def save(runs: Sequence[Run], path: Path) -> Path:

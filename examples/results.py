@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from curricula.tracking.figures import comparison_figure
-from examples.comparison import METHODS, WORKLOADS, Run, compare, comparison, markdown, save, table
+from examples.comparison import METHODS, WORKLOADS, Run, compare, comparison, markdown, save, save_csv, table
 
 SEEDS = {"parity_staircase": 8, "parity_staircase_8": 10, "repeat_copy": 12}
 """Seeds per workload."""
@@ -21,7 +21,7 @@ FIRST_SEED = 100
 
 
 def main() -> None:
-    """Run everything and write ``runs.json``, ``table.md`` and the figures."""
+    """Run everything; write ``runs.json``, ``runs.csv``, ``table.md`` and the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/results"))
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(SEEDS))
@@ -37,6 +37,7 @@ def main() -> None:
         runs += compare([name], options.methods, seeds, jobs=options.jobs, report=_say)
         _write(name, [run for run in runs if run.workload == name], options.out)
         save(runs, options.out / "runs.json")
+        save_csv(runs, options.out / "runs.csv")
     (options.out / "table.md").write_text(markdown(table(runs)) + "\n", encoding="utf-8")
     print(markdown(table(runs)))
     print(f"{len(runs)} runs in {time.perf_counter() - start:.0f} s; written to {options.out}")

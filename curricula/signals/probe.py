@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
-import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
+
+from curricula.signals.random_state import RandomState
 
 _OWN_KEYS = frozenset(vars(nn.Module())) - {"training"}
 _CONTAINERS = (list, dict, set, deque)
@@ -21,31 +21,6 @@ _WALKED = (*_CONTAINERS, tuple)
 _MANY = 1000
 """Items above which a container's own containers are left alone (a replay buffer)."""
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
-class RandomState:
-    """The global random streams (torch CPU, one accelerator, numpy, Python) at one moment."""
-
-    __slots__ = ("_cpu", "_device", "_device_state", "_numpy", "_python")
-
-    def __init__(self, device: torch.device) -> None:
-        self._cpu = torch.get_rng_state()
-        self._device = device
-        self._device_state = _accelerator(device).get_rng_state(device) if device.type == "cuda" else None
-        self._numpy = np.random.get_state()  # noqa: NPY002 - the user's training step may use the global stream
-        self._python = random.getstate()
-
-    def restore(self) -> None:
-        """Put the global streams back to this moment."""
-        torch.set_rng_state(self._cpu)
-        if self._device_state is not None:
-            _accelerator(self._device).set_rng_state(self._device_state, self._device)
-        np.random.set_state(self._numpy)  # noqa: NPY002
-        random.setstate(self._python)
-
-
-def _accelerator(device: torch.device) -> Any:
-    return getattr(torch, device.type)
 
 
 class Probe:
@@ -69,7 +44,9 @@ class Probe:
         takes = inspect.signature(getattr(module, self._name)).parameters
         kinds = [parameter.kind for parameter in takes.values()]
         self._batch_idx_by_name = "batch_idx" in takes
-        self._takes_batch_idx = inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in _POSITIONAL for kind in kinds) > 1
+        self._takes_batch_idx = (
+            inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in _POSITIONAL for kind in kinds) > 1
+        )
 
     def loss(self, batch: Any, batch_idx: int, random_state: RandomState | None) -> Tensor:
         """Return the loss of ``batch`` at the present parameters, shape ``()``.

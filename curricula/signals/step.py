@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from curricula.signals.probe import Probe, RandomState, same_batch
+from curricula.signals.probe import Probe, same_batch
+from curricula.signals.random_state import RandomState
 
 if TYPE_CHECKING:
     from curricula.teacher import Draw

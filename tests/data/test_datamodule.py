@@ -184,7 +184,9 @@ class ExistingOfTheOtherPackage(Hooks, lightning.LightningDataModule):
 
 
 BOTH = pytest.mark.parametrize(
-    ("package", "kind"), [(pl, Existing), (lightning, ExistingOfTheOtherPackage)], ids=["pytorch_lightning", "lightning"]
+    ("package", "kind"),
+    [(pl, Existing), (lightning, ExistingOfTheOtherPackage)],
+    ids=["pytorch_lightning", "lightning"],
 )
 
 
@@ -222,7 +224,7 @@ def test_the_hooks_of_the_copy_are_called_and_the_original_stays_as_it_was(packa
 
 
 def test_the_class_is_asked_for_an_instance():
-    with pytest.raises(TypeError, match="takes an instance of a LightningDataModule, got <class .*Existing"):
+    with pytest.raises(TypeError, match=r"takes an instance of a LightningDataModule, got <class .*Existing"):
         CurriculumDataModule.from_datamodule(Existing)
 
 

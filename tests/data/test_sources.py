@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 
@@ -55,7 +56,11 @@ def test_a_pass_covers_every_sample_once_over_all_ranks(shape):
         counts.update(row for part in parts for row in part)
     assert counts.keys() <= set(range(size))
     if shape["drop_last"]:
-        assert counts.total() == len(counts) == size // (world_size * shape["batch_size"]) * world_size * shape["batch_size"]
+        assert (
+            counts.total()
+            == len(counts)
+            == size // (world_size * shape["batch_size"]) * world_size * shape["batch_size"]
+        )
     else:
         assert counts.keys() == set(range(size))
         assert counts.total() - size == -size % world_size
@@ -99,7 +104,7 @@ def test_the_ranks_together_read_what_one_process_with_a_larger_batch_reads():
     alone = source(24, 6)
     for visit in range(8):
         parts = [rows(source(24, 2).keys(visit, rank, 3)) for rank in range(3)]
-        assert sorted(sum(parts, [])) == sorted(rows(alone.keys(visit, 0, 1)))
+        assert sorted(itertools.chain.from_iterable(parts)) == sorted(rows(alone.keys(visit, 0, 1)))
 
 
 # ---------------------------------------------------------------- streamed tasks

@@ -45,7 +45,11 @@ class Loss(Signal):
 
 def signal_classes():
     exported = [getattr(curricula.signals, name) for name in curricula.signals.__all__]
-    return [kind for kind in exported if isinstance(kind, type) and issubclass(kind, Signal) and not inspect.isabstract(kind)]
+    return [
+        kind
+        for kind in exported
+        if isinstance(kind, type) and issubclass(kind, Signal) and not inspect.isabstract(kind)
+    ]
 
 
 every_signal = pytest.mark.parametrize("kind", [*signal_classes(), FallOfTheLossElsewhere, Loss])

@@ -130,7 +130,9 @@ def test_sparse_gradients_count_like_dense_ones():
 @given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), min_size=1, max_size=4))
 def test_the_squared_norm_is_the_sum_of_squares(values):
     norm = squared_norm([torch.tensor(numbers, dtype=torch.float64) for numbers in values])
-    assert float(norm) == pytest.approx(sum(number**2 for numbers in values for number in numbers), rel=1e-9, abs=1e-300)
+    assert float(norm) == pytest.approx(
+        sum(number**2 for numbers in values for number in numbers), rel=1e-9, abs=1e-300
+    )
     assert norm.shape == ()
 
 
@@ -148,8 +150,15 @@ def test_half_precision_is_summed_in_single_precision(dtype):
 
 
 def test_tensors_of_several_kinds_are_taken_together():
-    sparse = torch.sparse_coo_tensor([[0, 0, 2]], [1.0, 2.0, 4.0], (5,))  # not coalesced: 3 and 4
-    parts = [torch.tensor([2.0]), torch.tensor(3.0, dtype=torch.float64), torch.tensor([1.0], dtype=torch.bfloat16), sparse]
+    sparse = torch.sparse_coo_tensor(
+        [[0, 0, 2]], [1.0, 2.0, 4.0], (5,), check_invariants=True
+    )  # not coalesced: 3 and 4
+    parts = [
+        torch.tensor([2.0]),
+        torch.tensor(3.0, dtype=torch.float64),
+        torch.tensor([1.0], dtype=torch.bfloat16),
+        sparse,
+    ]
     assert float(squared_norm(parts)) == 4.0 + 9.0 + 1.0 + 25.0
 
 

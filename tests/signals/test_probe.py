@@ -202,7 +202,9 @@ class Everything(Plain):
         self.network[0].calls = 0
         self.accuracy = torchmetrics.MeanMetric()
         self.cat = torchmetrics.CatMetric()
-        self.metrics = torchmetrics.MetricCollection([torchmetrics.MeanSquaredError(), torchmetrics.MeanAbsoluteError()])
+        self.metrics = torchmetrics.MetricCollection(
+            [torchmetrics.MeanSquaredError(), torchmetrics.MeanAbsoluteError()]
+        )
 
     def training_step(self, batch, batch_idx):
         inputs, targets = batch
@@ -243,7 +245,13 @@ def state_of(module):
     parts = {name: tensor.tolist() for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
     gradients = [None if parameter.grad is None else parameter.grad.tolist() for parameter in module.parameters()]
     attributes = [
-        str({key: value for key, value in vars(part).items() if not callable(value) and not isinstance(value, nn.Module)})
+        str(
+            {
+                key: value
+                for key, value in vars(part).items()
+                if not callable(value) and not isinstance(value, nn.Module)
+            }
+        )
         for part in module.modules()
     ]
     return parts, gradients, attributes, [part.training for part in module.modules()], streams()
@@ -478,7 +486,10 @@ def test_the_metrics_of_a_training_are_the_same_with_the_probe(accumulate):
         seen = []
         watcher = pl.Callback()
         watcher.on_train_batch_end = lambda own, *_: seen.append(
-            [{key: float(value) for key, value in metrics.items()} for metrics in (own.callback_metrics, own.logged_metrics, own.progress_bar_metrics)]
+            [
+                {key: float(value) for key, value in metrics.items()}
+                for metrics in (own.callback_metrics, own.logged_metrics, own.progress_bar_metrics)
+            ]
         )
         callback = CurriculumCallback(FixedPolicy.uniform(), Probing(times))
         fitter = trainer(callback, watcher, max_epochs=3, accumulate_grad_batches=accumulate, log_every_n_steps=1)
