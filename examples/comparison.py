@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import logging
@@ -12,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ import torch
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import Exp3S, FixedPolicy
 from curricula.signals import GradientPredictionGain, PredictionGain
+from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Comparison, Curve
+from curricula.tracking.report import Section, write_report
 from examples.parity_staircase import staircase
 from examples.repeat_copy import repeat_copy
 from examples.workload import Workload
@@ -98,7 +101,7 @@ class Evaluation(pl.Callback):
         if trainer.global_step % self._workload.evaluate_every:
             return
         with torch.no_grad():
-            losses = {name: float(pl_module.training_step(held, 0)) for name, held in self._batches.items()}
+            losses = {name: _loss(pl_module.training_step(held, 0)) for name, held in self._batches.items()}
         self.steps.append(trainer.global_step)
         self.target_loss.append(losses[self._workload.target])
         self.mean_loss.append(statistics.fmean(losses.values()))
@@ -110,6 +113,10 @@ class Evaluation(pl.Callback):
         if self.target_loss[-1] < self._workload.goal:
             self.reached = trainer.global_step
             trainer.should_stop = True
+
+
+def _loss(output: Any) -> float:
+    return float(output)
 
 
 def train(
@@ -175,6 +182,28 @@ def quiet(threads: int = 1) -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     torch.set_num_threads(threads)
+
+
+def add_run_options(parser: argparse.ArgumentParser, out: Path) -> None:
+    """Add the options that a single run of any workload has."""
+    parser.add_argument("--method", choices=METHODS, default="curriculum")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=None, help="most optimiser steps")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; small models are fastest with 1")
+    parser.add_argument("--out", type=Path, default=out, help="folder of the history and the page")
+
+
+def run_from_command_line(workload: Workload, options: argparse.Namespace) -> None:
+    """Train once with a progress bar, and write the page."""
+    quiet(options.threads)
+    if options.steps is not None:
+        workload = replace(workload, budget=options.steps)
+    run = train(workload, options.method, options.seed, out=options.out, progress_bar=True)
+    history = CurriculumHistory.load(Path(str(run.history)))
+    section = Section(workload.title, workload.text, history=history, comparison=comparison([run], workload))
+    page = write_report(options.out / "index.html", [section], title=f"{workload.title}: {options.method}")
+    print("goal not reached" if run.reached is None else f"goal reached after {run.reached:,} steps")
+    print(f"the page: {page.resolve()}")
 
 
 def _train_one(job: tuple[str, str, int, str | None]) -> Run:

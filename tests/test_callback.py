@@ -426,7 +426,7 @@ def test_manual_optimisation_with_a_loss_of_its_own_measures_the_whole_batch():
 
 
 def test_manual_optimisation_without_a_loss_of_its_own_is_refused_with_the_way_out():
-    with pytest.raises(MisconfigurationException, match="curriculum_loss.*or use a signal of the gradients"):
+    with pytest.raises(MisconfigurationException, match=r"curriculum_loss.*or use a signal of the gradients"):
         trainer(CurriculumCallback(), max_steps=5).fit(Manual(), loader())
 
 
@@ -487,7 +487,7 @@ def test_a_training_step_without_a_loss_is_refused_under_prediction_gain():
         def training_step(self, batch, batch_idx):
             return None
 
-    with pytest.raises(MisconfigurationException, match="`training_step` returned no loss.*define `curriculum_loss"):
+    with pytest.raises(MisconfigurationException, match=r"`training_step` returned no loss.*define `curriculum_loss"):
         trainer(CurriculumCallback(), max_steps=5).fit(Lossless(), loader())
 
 
@@ -521,7 +521,7 @@ def test_arguments_of_another_kind_are_refused_when_the_callback_is_made(argumen
 
 
 def test_a_cost_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="cost of a step must be finite and > 0, got 0.0 for task"):
+    with pytest.raises(ValueError, match=r"cost of a step must be finite and > 0, got 0.0 for task"):
         trainer(CurriculumCallback(cost=lambda batch: 0.0), max_steps=5).fit(Linear(), loader())
 
 

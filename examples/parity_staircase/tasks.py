@@ -69,8 +69,8 @@ def staircase(*, duplicates: int = 24, batch_size: int = 64) -> Workload:
         if duplicates
         else f"Parity staircase, {STEPS} tasks",
         text=(
-            f"y = x1 * ... * xk for k = 1 .. {STEPS} over {INPUTS} random signs, learned by one MLP. Each task is within "
-            f"reach once the one before is learned; the last one alone is never learned.{copies}"
+            f"y = x1 * ... * xk for k = 1 .. {STEPS} over {INPUTS} random signs, learned by one MLP. Each task is "
+            f"within reach once the one before is learned; the last one alone is never learned.{copies}"
         ),
         tasks=tasks,
         held_out=held_out,

@@ -1,0 +1,30 @@
+"""Train on repeat copy, with the curriculum or without.
+
+python -m examples.repeat_copy                          # 5 x 5, seconds
+python -m examples.repeat_copy --size 13 --hidden 512   # the size of the paper, hours on a CPU
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from examples.comparison import add_run_options, run_from_command_line
+from examples.repeat_copy.tasks import repeat_copy
+
+
+def main() -> None:
+    """Read the options and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=5, help="lengths and repeats from 1 to this; 13 in the paper")
+    parser.add_argument("--hidden", type=int, default=64, help="units of the LSTM; 512 in the paper")
+    parser.add_argument("--bits", type=int, default=4, help="bits per vector")
+    parser.add_argument("--batch-size", type=int, default=16)
+    add_run_options(parser, Path("runs/repeat_copy"))
+    options = parser.parse_args()
+    workload = repeat_copy(size=options.size, hidden=options.hidden, bits=options.bits, batch_size=options.batch_size)
+    run_from_command_line(workload, options)
+
+
+if __name__ == "__main__":
+    main()
