@@ -633,6 +633,25 @@ def test_a_learning_teacher_is_resumed_exactly_from_every_position(workers, micr
         assert other.state_dict() == teacher.state_dict(), done
 
 
+def test_what_is_random_in_the_workers_is_of_the_seed_and_the_epoch():
+    class Augmented(Rows):
+        def __getitem__(self, index):
+            return self.task, int(torch.randint(2**31, ()))
+
+    def fresh(seed=1):
+        return CurriculumLoader({"0": Augmented(0, 4)}, num_workers=1, seed=seed)
+
+    loader = fresh()
+    first, second = epochs(loader, 1), epochs(loader, 1)
+    assert rows_by_task(first) != rows_by_task(second)
+    assert epochs(fresh(), 2) == first + second
+    assert rows_by_task(epochs(fresh(seed=2), 1)) != rows_by_task(first)
+    resumed, one_epoch = fresh(), fresh()
+    epochs(one_epoch, 1)
+    resumed.load_state_dict(one_epoch.state_dict())
+    assert epochs(resumed, 1) == second
+
+
 def test_a_run_is_resumed_with_another_number_of_workers():
     loader = make(2)
     iterator = iter(loader)

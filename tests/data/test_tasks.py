@@ -72,7 +72,7 @@ BAD_OPTIONS = [
     (
         {"drop_last": True, "batch_size": 5},
         ValueError,
-        "task '0' has 4 samples, fewer than one batch of 5 x 1 ranks, and drop_last=True leaves nothing: make the batch",
+        "task '0' has 4 samples, fewer than one batch of 5 x 1 ranks, and drop_last=True leaves nothing: make",
     ),
     (
         {"grid": {"x": 2, "y": 3}},
