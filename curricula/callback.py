@@ -46,9 +46,9 @@ class CurriculumCallback(pl.Callback):
         bandit: chooses the tasks; default :class:`~curricula.bandits.Exp3S`, with rates that fit the run.
         signal: what counts as progress; default :class:`~curricula.signals.PredictionGain`.
         scaler: progress rate to reward in ``[-1, 1]``; default :class:`~curricula.rewards.QuantileScaler`.
-        cost: from the batch of a step to its cost, a finite number ``> 0``; progress is divided by it. ``None``: 1,
-            right for losses that are means over the batch and the sequence. For a loss that is a sum over the
-            sequence, return its length.
+        cost: from the batch of a step to its cost, a finite number ``> 0``; progress is divided by it (by the mean over
+            the micro-batches under accumulation). ``None``: 1, right for losses that are means over the batch and the
+            sequence. For a loss that is a sum over the sequence, return its length.
         target: name of the task that matters most, for signals that need it and for the plots.
         seed: of the draws, in ``[0, 2**64)``.
         log_figures: send pictures of the policy to loggers that take pictures.
@@ -206,6 +206,8 @@ class CurriculumCallback(pl.Callback):
         micro = MicroBatch(batch, batch_idx, RandomState(pl_module.device) if self.signal.needs_probe else None)
         if self.signal.needs_loss and self._probe.is_custom:
             micro.loss = self._probe.loss(batch, batch_idx, micro.random_state)
+        if self._cost is not None:
+            micro.cost = float(self._cost(batch))
         self._step.add(micro)
 
     def on_before_optimizer_step(
@@ -235,7 +237,7 @@ class CurriculumCallback(pl.Callback):
         if self._amp is not None and self._amp.get_scale() < self._scale:
             self._abandon_step()  # gradients overflowed and the optimiser step was skipped
             return
-        progress, cost = self._average(pl_module, self._measure(step), self._cost_of(step))
+        progress, cost = self._average(pl_module, self._measure(step), step.cost)
         if self._no_loss is not None and self.teacher.updates == 0:
             raise MisconfigurationException(self._no_loss)
         self._reward(trainer, step, progress, cost)
@@ -256,9 +258,6 @@ class CurriculumCallback(pl.Callback):
         if self.signal.needs_loss and not math.isfinite(step.loss):
             return math.nan
         return float(self.signal.after_step(step))
-
-    def _cost_of(self, step: Step) -> float:
-        return 1.0 if self._cost is None else float(self._cost(step.batch))
 
     def _average(self, pl_module: pl.LightningModule, progress: float, cost: float) -> tuple[float, float]:
         """Average over ranks; not finite on one rank is not finite on all. One collective, whatever happened."""

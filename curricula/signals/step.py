@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 class MicroBatch:
     """One batch of a step, with what is needed to run it again."""
 
-    __slots__ = ("batch", "batch_idx", "loss", "random_state")
+    __slots__ = ("batch", "batch_idx", "cost", "loss", "random_state")
 
     def __init__(self, batch: Any, batch_idx: int, random_state: RandomState | None) -> None:
-        self.batch = same_batch(batch)
+        # Only what is run again must be kept from a training step that takes things out of its batch.
+        self.batch = batch if random_state is None else same_batch(batch)
         self.batch_idx = batch_idx
         self.random_state = random_state
         self.loss: Tensor | float = math.nan
+        self.cost = 1.0
 
 
 class Step:
@@ -56,6 +58,11 @@ class Step:
         if self._loss is None:
             self._loss = sum(float(micro.loss) for micro in self._micro_batches) / len(self._micro_batches)
         return self._loss
+
+    @property
+    def cost(self) -> float:
+        """Cost of the step; the mean over micro-batches under accumulation."""
+        return sum(micro.cost for micro in self._micro_batches) / len(self._micro_batches)
 
     @property
     def batch(self) -> Any:
