@@ -20,6 +20,11 @@ _CONTAINERS = (list, dict, set, deque)
 _WALKED = (*_CONTAINERS, tuple)
 _MANY = 1000
 """Items above which a container's own containers are left alone (a replay buffer)."""
+_OWN_LOSS = (
+    "The signal runs it a second time, without gradients, to see what the step taught: define "
+    "`curriculum_loss(self, batch, batch_idx)` in the module, which returns the loss and changes nothing, "
+    "or use a signal of the gradients such as GradientPredictionGain()"
+)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -41,6 +46,7 @@ class Probe:
         self.is_custom = custom is not None
         """Whether the module defines ``curriculum_loss(batch, batch_idx)``."""
         self._name = "curriculum_loss" if self.is_custom else "training_step"
+        self._parameters = list(module.parameters())
         takes = inspect.signature(getattr(module, self._name)).parameters
         kinds = [parameter.kind for parameter in takes.values()]
         self._batch_idx_by_name = "batch_idx" in takes
@@ -57,7 +63,7 @@ class Probe:
             random_state: the random numbers to use; ``None``: those of the present moment.
 
         Raises:
-            RuntimeError: if the step returns no loss.
+            RuntimeError: if the step returns no loss, differentiates by itself, or writes to parameters.
         """
         function = getattr(self._module, self._name)
         arguments: dict[str, Any] = {}
@@ -66,10 +72,19 @@ class Probe:
             arguments["batch_idx"] = batch_idx
         elif self._takes_batch_idx:
             positional.append(batch_idx)
+        versions = sum(parameter._version for parameter in self._parameters)
         with untouched(self._module), torch.no_grad(), self._context():
             if random_state is not None:
                 random_state.restore()
-            return as_loss(function(*positional, **arguments), self._name)
+            try:
+                output = function(*positional, **arguments)
+            except RuntimeError as error:
+                if "require grad" in str(error):
+                    raise RuntimeError(f"`{self._name}` differentiates by itself ({error}). {_OWN_LOSS}") from error
+                raise
+        if sum(parameter._version for parameter in self._parameters) != versions:
+            raise RuntimeError(f"`{self._name}` writes to parameters (a moving average, say). {_OWN_LOSS}")
+        return as_loss(output, self._name)
 
 
 def same_batch(batch: Any) -> Any:
@@ -108,7 +123,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
     Restored: the global random streams; buffers; the state of torchmetrics metrics; all other attributes of all
     submodules, and the contents of those that are plain containers, also of containers in containers. Not restored:
-    parameters, arrays and tensors in containers that are written in place, and what is reached through other objects,
+    arrays and tensors in containers that are written in place, and what is reached through other objects,
     such as a logger's own API called inside the training step.
     """
     device = getattr(module, "device", None) or torch.device("cpu")

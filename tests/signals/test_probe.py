@@ -17,9 +17,10 @@ from torch import nn
 
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import FixedPolicy
-from curricula.signals import Signal
-from curricula.signals.probe import Probe, RandomState, as_loss, untouched
-from tests.models import Noisy, noisy_tasks, trainer
+from curricula.signals import GradientPredictionGain, Signal
+from curricula.signals.probe import Probe, as_loss, untouched
+from curricula.signals.random_state import RandomState
+from tests.models import Linear, Noisy, noisy_tasks, tasks_of_constants, trainer
 
 BATCH = (torch.arange(32.0).reshape(8, 4).sin(), torch.arange(8.0).reshape(8, 1).cos())
 
@@ -501,3 +502,34 @@ def test_the_metrics_of_a_training_are_the_same_with_the_probe(accumulate):
     assert len(plain[0]) == 18
     assert {"loss_step", "error_step", "random", "val_error"} <= plain[1].keys()
     assert run(2) == plain
+
+
+def test_a_training_step_that_writes_to_parameters_is_refused_with_the_way_out():
+    class Averaging(Linear):
+        def __init__(self):
+            super().__init__()
+            self.average = torch.nn.Parameter(torch.zeros(1, 2), requires_grad=False)
+
+        def training_step(self, batch, batch_idx):
+            with torch.no_grad():
+                self.average.lerp_(self.layer.weight, 0.1)
+            return super().training_step(batch, batch_idx)
+
+    with pytest.raises(RuntimeError, match=r"`training_step` writes to parameters.*define `curriculum_loss"):
+        trainer(CurriculumCallback(), max_steps=3).fit(Averaging(), loader())
+    trainer(CurriculumCallback(signal=GradientPredictionGain()), max_steps=3).fit(Averaging(), loader())
+
+
+def test_a_training_step_that_differentiates_is_refused_with_the_way_out():
+    class Penalised(Linear):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            (slope,) = torch.autograd.grad(loss, self.layer.weight, create_graph=True)
+            return loss + slope.square().sum()
+
+    with pytest.raises(RuntimeError, match=r"`training_step` differentiates by itself.*define `curriculum_loss"):
+        trainer(CurriculumCallback(), max_steps=3).fit(Penalised(), loader())
+
+
+def loader():
+    return CurriculumLoader(tasks_of_constants(["a", "b"]), batch_size=4, steps_per_epoch=5)
