@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -237,13 +237,15 @@ class CurriculumCallback(pl.Callback):
         if self._amp is not None and self._amp.get_scale() < self._scale:
             self._abandon_step()  # gradients overflowed and the optimiser step was skipped
             return
-        progress, cost = self._average(pl_module, self._measure(step), step.cost)
+        progress, cost = self._measure(step), step.cost
+        if self._ranks > 1:
+            progress, cost = self._average(pl_module, progress, cost)
         if self._no_loss is not None and self.teacher.updates == 0:
             raise MisconfigurationException(self._no_loss)
         self._reward(trainer, step, progress, cost)
 
     def _take_loss(self, trainer: pl.Trainer, step: Step, outputs: Any) -> None:
-        if not self.signal.needs_loss and not isinstance(outputs, Mapping):
+        if not self.signal.needs_loss and not isinstance(outputs, dict):
             return
         try:
             loss = as_loss(outputs, "training_step")
@@ -261,8 +263,6 @@ class CurriculumCallback(pl.Callback):
 
     def _average(self, pl_module: pl.LightningModule, progress: float, cost: float) -> tuple[float, float]:
         """Average over ranks; not finite on one rank is not finite on all. One collective, whatever happened."""
-        if self._ranks == 1:
-            return progress, cost
         finite = math.isfinite(progress)
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
         sums = torch.tensor([progress if finite else 0.0, float(finite), cost], dtype=dtype, device=pl_module.device)

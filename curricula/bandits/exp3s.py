@@ -16,16 +16,17 @@ _log = logging.getLogger(__name__)
 
 
 def share(weights: FloatArray, alpha: float) -> FloatArray:
-    r"""Give a share of every arm's weight to the others (Fixed Share).
+    r"""Normalise the weights and give a share of each to the others (Fixed Share).
 
     .. math::
         q_i \leftarrow (1-\alpha)\, q_i + \frac{\alpha}{N-1} \sum_{j \ne i} q_j
         \;=\; \Big(1 - \frac{\alpha N}{N-1}\Big) q_i + \frac{\alpha}{N-1}
 
-    The second form, for weights that sum to 1, subtracts nothing that could cancel: both terms are non-negative.
+    where :math:`q` are the normalised weights. The second form subtracts nothing that could cancel: both terms are
+    non-negative.
 
     Args:
-        weights: shape ``(N,)``, N >= 2, sums to 1, *after* the reward was added, all arms from the same moment.
+        weights: shape ``(N,)``, N >= 2, non-negative, *after* the reward was added, all arms from the same moment.
         alpha: share given away, in ``[0, (N - 1) / N]``.
 
     Returns:
@@ -34,7 +35,8 @@ def share(weights: FloatArray, alpha: float) -> FloatArray:
     Source: Graves et al. 2017, section 2.2; Herbster and Warmuth 1998.
     """
     others = len(weights) - 1
-    shared: FloatArray = weights * max(0.0, 1.0 - alpha * (len(weights) / others))
+    keep = max(0.0, 1.0 - alpha * (len(weights) / others))
+    shared: FloatArray = weights * (keep / np.add.reduce(weights))
     shared += alpha / others
     return shared
 
@@ -126,10 +128,8 @@ class Exp3S(Exp3):
             return
         self._updates += 1
         weights = self._rewarded(arm, self._step(reward, probability), policy)
-        weights /= np.add.reduce(weights)
-        alpha = 1.0 / (self._updates + 1) if self.alpha is None else self.alpha
-        self._weights = weights = share(weights, alpha)
-        self._policy = mix(weights, self.epsilon)
+        self._weights = share(weights, 1.0 / (self._updates + 1) if self.alpha is None else self.alpha)
+        self._policy = mix(self._weights, self.epsilon)
 
     def _rewarded(self, arm: int, step: float, policy: FloatArray | None) -> FloatArray:
         """Return weights, up to a common factor, after the log-weight of ``arm`` moved by ``step``."""

@@ -40,6 +40,19 @@ class Step:
         closed: whether the draw was rewarded or discarded; nothing can be measured any more.
     """
 
+    __slots__ = (
+        "_gradient_scale",
+        "_loss",
+        "_micro_batches",
+        "_module",
+        "_probe",
+        "closed",
+        "draw",
+        "notes",
+        "target",
+        "task",
+    )
+
     def __init__(self, draw: Draw, module: nn.Module, probe: Probe, target: str | None) -> None:
         self.draw = draw
         self.task = draw.task
@@ -56,13 +69,13 @@ class Step:
     def loss(self) -> float:
         """Loss of the training batch at the old parameters; the mean over micro-batches under accumulation."""
         if self._loss is None:
-            self._loss = sum(float(micro.loss) for micro in self._micro_batches) / len(self._micro_batches)
+            self._loss = _mean([float(micro.loss) for micro in self._micro_batches])
         return self._loss
 
     @property
     def cost(self) -> float:
         """Cost of the step; the mean over micro-batches under accumulation."""
-        return sum(micro.cost for micro in self._micro_batches) / len(self._micro_batches)
+        return _mean([micro.cost for micro in self._micro_batches])
 
     @property
     def batch(self) -> Any:
@@ -78,10 +91,9 @@ class Step:
         """
         if batch is not None:
             return float(self._probe.loss(batch, self._micro_batches[-1].batch_idx, None))
-        losses = [
-            float(self._probe.loss(micro.batch, micro.batch_idx, micro.random_state)) for micro in self._micro_batches
-        ]
-        return sum(losses) / len(losses)
+        return _mean(
+            [float(self._probe.loss(micro.batch, micro.batch_idx, micro.random_state)) for micro in self._micro_batches]
+        )
 
     def parameters(self) -> list[Tensor]:
         """Return the trainable parameters (not copies)."""
@@ -116,3 +128,7 @@ class Step:
         self._micro_batches.clear()
         self.notes.clear()
         self.closed = True
+
+
+def _mean(values: list[float]) -> float:
+    return values[0] if len(values) == 1 else sum(values) / len(values)

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning.loggers.logger import DummyLogger
 from torch import Tensor, nn
 
 from curricula import CurriculumCallback, CurriculumLoader
@@ -86,7 +88,7 @@ class Forward(pl.Callback):
             float(pl_module.training_step(batch, batch_idx))
 
 
-def _microseconds(steps: int, loader: Any, callbacks: list[pl.Callback], logger: Any = False) -> float:
+def _microseconds(steps: int, loader: Any, callbacks: list[pl.Callback], logger: Any = False, **options: Any) -> float:
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -95,6 +97,7 @@ def _microseconds(steps: int, loader: Any, callbacks: list[pl.Callback], logger:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **options,
     )
     model = Model()
     start = time.perf_counter()
@@ -102,10 +105,10 @@ def _microseconds(steps: int, loader: Any, callbacks: list[pl.Callback], logger:
     return (time.perf_counter() - start) / steps * 1e6
 
 
-def _curriculum(steps: int, num_tasks: int, signal: Signal) -> float:
+def _curriculum(steps: int, num_tasks: int, signal: Signal | None) -> float:
     batch = torch.ones(4, 8)
     loader = CurriculumLoader({f"task {k}": Endless(batch) for k in range(num_tasks)}, steps_per_epoch=steps)
-    return _microseconds(steps, loader, [CurriculumCallback(signal=signal)])
+    return _microseconds(steps, loader, [] if signal is None else [CurriculumCallback(signal=signal)])
 
 
 def measure(steps: int, rounds: int) -> dict[str, Any]:
@@ -115,6 +118,10 @@ def measure(steps: int, rounds: int) -> dict[str, Any]:
         "bare Trainer": lambda: _microseconds(steps, plain, []),
         "empty callback": lambda: _microseconds(steps, plain, [pl.Callback()]),
         "one more forward": lambda: _microseconds(steps, plain, [Forward()]),
+        "LearningRateMonitor, every step": lambda: _microseconds(
+            steps, plain, [LearningRateMonitor()], logger=DummyLogger(), log_every_n_steps=1
+        ),
+        "loader alone, N = 169": lambda: _curriculum(steps, 169, None),
         "curriculum, N = 10": lambda: _curriculum(steps, 10, Loss()),
         "curriculum, N = 169": lambda: _curriculum(steps, 169, Loss()),
         "curriculum, N = 10,000": lambda: _curriculum(steps, 10_000, Loss()),
