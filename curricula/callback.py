@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from torch import nn
-from torch.utils._pytree import tree_flatten
 
 from curricula.bandits.base import Bandit
 from curricula.data.loader import CurriculumLoader
@@ -24,15 +22,13 @@ from curricula.signals.step import MicroBatch, Step
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers import Loggers
+from curricula.tracking.names import shortened
 from curricula.tracking.progress_bar import ProgressBarEntry
+from curricula.trainers import find_loader, has_own_loss, horizon, overfit_limit, unscales_itself
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-_TWO_LINES = """\
-    loader = CurriculumLoader({"easy": easy_dataset, "hard": hard_dataset}, batch_size=32)
-    trainer.fit(model, loader)"""
 
 
 class CurriculumCallback(pl.Callback):
@@ -129,7 +125,7 @@ class CurriculumCallback(pl.Callback):
             self.signal.check(pl_module, self._target)
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
-        if self.signal.needs_loss and not pl_module.automatic_optimization and not _has_own_loss(pl_module):
+        if self.signal.needs_loss and not pl_module.automatic_optimization and not has_own_loss(pl_module):
             raise MisconfigurationException(
                 f"{type(self.signal).__name__} needs the loss before and after a step, and {type(pl_module).__name__} "
                 "optimises manually, so that its training_step cannot be run again: define "
@@ -139,7 +135,7 @@ class CurriculumCallback(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the loader, make the teacher (or go on with the one of a checkpoint), and connect them."""
-        loader = _find_loader(trainer)
+        loader = find_loader(trainer)
         self._start_teacher(trainer, loader)
         self._attach(trainer, loader)
         self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context)
@@ -151,7 +147,7 @@ class CurriculumCallback(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Follow the trainer to a new loader, where it reloads them."""
-        loader = _find_loader(trainer)
+        loader = find_loader(trainer)
         if self._loader is not None and loader is not self._loader:
             loader.load_state_dict(self._loader.state_dict())
             self._attach(trainer, loader)
@@ -163,7 +159,7 @@ class CurriculumCallback(pl.Callback):
             world_size=trainer.world_size,
             micro_batches=lambda: trainer.accumulate_grad_batches,
             epoch_length=lambda: trainer.num_training_batches,
-            limit=_overfit_limit(trainer),
+            limit=overfit_limit(trainer),
         )
         self._loader = loader
 
@@ -176,7 +172,7 @@ class CurriculumCallback(pl.Callback):
                 f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
             )
         try:
-            self._teacher = Teacher(loader.names, horizon=_horizon(trainer), **self._options)
+            self._teacher = Teacher(loader.names, horizon=horizon(trainer), **self._options)
             self._history = CurriculumHistory(loader.names, grid=loader.grid, target=self._target)
             if self._loaded is not None:
                 self._teacher.load_state_dict(self._loaded["teacher"])
@@ -219,7 +215,7 @@ class CurriculumCallback(pl.Callback):
         self._stepped = True
         if self._amp is not None:
             self._scale = self._amp.get_scale()
-            self._step.set_gradient_scale(self._scale if _unscales_itself(optimizer) else 1.0)
+            self._step.set_gradient_scale(self._scale if unscales_itself(optimizer) else 1.0)
         self.signal.before_step(self._step)
 
     def on_train_batch_end(
@@ -321,46 +317,13 @@ class CurriculumCallback(pl.Callback):
 
     def _progress_bar_items(self) -> dict[str, str]:
         draw = self.current_draw
-        return (
-            {}
-            if draw is None
-            else {"task": draw.task, "effective_tasks": f"{self._loggers.effective_tasks(self.teacher):.1f}"}
-        )
+        if draw is None:
+            return {}
+        effective = self._loggers.effective_tasks(self.teacher)
+        return {"task": shortened(draw.task, 24), "effective_tasks": f"{effective:.1f}"}
 
 
 def _started(name: str, value: T | None) -> T:
     if value is None:
         raise RuntimeError(f"the callback has no {name} before training starts: call trainer.fit() first")
     return value
-
-
-def _has_own_loss(module: nn.Module) -> bool:
-    return callable(getattr(module, "curriculum_loss", None))
-
-
-def _find_loader(trainer: pl.Trainer) -> CurriculumLoader:
-    found = [leaf for leaf in tree_flatten(trainer.train_dataloader)[0] if isinstance(leaf, CurriculumLoader)]
-    if len(found) == 1:
-        return found[0]
-    problem = "several CurriculumLoaders among" if found else "no CurriculumLoader in"
-    raise MisconfigurationException(
-        f"CurriculumCallback found {problem} the training data ({type(trainer.train_dataloader).__name__}): "
-        f"it chooses among the tasks of one CurriculumLoader. Train on one:\n\n{_TWO_LINES}\n\n"
-        "or return it from train_dataloader()."
-    )
-
-
-def _horizon(trainer: pl.Trainer) -> int | None:
-    try:
-        steps = trainer.estimated_stepping_batches
-    except MisconfigurationException:  # gradient accumulation that changes over the run
-        return None
-    return int(steps) if math.isfinite(steps) and steps >= 1 else None
-
-
-def _overfit_limit(trainer: pl.Trainer) -> int | None:
-    return int(trainer.num_training_batches) if getattr(trainer, "overfit_batches", 0) else None
-
-
-def _unscales_itself(optimizer: torch.optim.Optimizer) -> bool:
-    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))

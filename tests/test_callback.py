@@ -364,10 +364,20 @@ def test_a_run_without_end_has_no_horizon():
     assert callback.teacher.bandit.horizon is None
 
 
+@pytest.mark.parametrize("package", [pl, lightning])
+def test_accumulation_may_change_over_the_run(package):
+    callback = CurriculumCallback()
+    scheduler = package.callbacks.GradientAccumulationScheduler({0: 1, 1: 2})
+    module = Linear() if package is pl else other_linear()
+    package_trainer = trainer if package is pl else other_trainer
+    package_trainer(callback, scheduler, max_epochs=2).fit(module, loader())
+    assert callback.teacher.draws == callback.teacher.updates == 10 + 5
+
+
 # ---------------------------------------------------------------- the other package, other optimisation
 
 
-def test_trainers_of_the_other_lightning_package():
+def other_linear():
     class Model(lightning.LightningModule):
         def __init__(self):
             super().__init__()
@@ -381,17 +391,24 @@ def test_trainers_of_the_other_lightning_package():
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=0.01)
 
-    callback = CurriculumCallback()
-    fitter = lightning.Trainer(
+    return Model()
+
+
+def other_trainer(*callbacks, **options):
+    return lightning.Trainer(
         accelerator="cpu",
-        max_steps=20,
-        callbacks=[callback],
+        callbacks=list(callbacks),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **options,
     )
-    fitter.fit(Model(), loader())
+
+
+def test_trainers_of_the_other_lightning_package():
+    callback = CurriculumCallback()
+    other_trainer(callback, max_steps=20).fit(other_linear(), loader())
     assert callback.teacher.updates == 20
     assert np.isfinite(callback.history.column("progress")).all()
 

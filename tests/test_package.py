@@ -43,7 +43,18 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_imports_point_downwards_only():
-    layers = ["state", "randomness", "bandits", "rewards", "teacher", "signals", "data", "tracking", "callback"]
+    layers = [
+        "state",
+        "randomness",
+        "bandits",
+        "rewards",
+        "teacher",
+        "signals",
+        "data",
+        "tracking",
+        "trainers",
+        "callback",
+    ]
     allowed = {"randomness": {"state"}, "signals": {"teacher"}, "data": {"bandits", "randomness", "state", "teacher"}}
     package = Path(curricula.__file__).parent
     for path in package.rglob("*.py"):

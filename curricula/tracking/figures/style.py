@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from curricula.tracking.names import shortened
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C564B", "#666666", "#B8A000")
 """Colours that people with any colour vision tell apart (after Okabe and Ito 2008), in order of use."""
@@ -36,10 +37,7 @@ def shown(name: str, length: int = 26) -> str:
         >>> print(shown("costs $5\n and more than anybody would believe"))
         costs \$5 and more than an…
     """
-    visible = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in name)
-    text = " ".join(visible.split()) or "(unnamed)"
-    text = text if len(text) <= length else text[: length - 1] + "…"
-    return text.replace("$", r"\$")
+    return shortened(name, length).replace("$", r"\$")
 
 
 def name_rows(axes: Axes, tasks: Sequence[str], target: str | None) -> None:
