@@ -8,14 +8,19 @@ import unicodedata
 def shortened(name: str, length: int) -> str:
     r"""Return a task name on one line: no control characters, not too long.
 
+    Long names lose their middle: those of a family differ at the end.
+
     Args:
         name: any string.
         length: most characters, at least 1.
 
     Example:
         >>> shortened("two\nlines, and more than anybody would believe", 24)
-        'two lines, and more tha…'
+        'two lines, an…ld believe'
     """
     visible = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in name)
     text = " ".join(visible.split()) or "(unnamed)"
-    return text if len(text) <= length else text[: length - 1] + "…"
+    if len(text) <= length:
+        return text
+    end = (length - 1) * 9 // 20
+    return text[: length - 1 - end].rstrip() + "…" + text[len(text) - end :].lstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _ROWS = 40
 """Most tasks in a table."""
+
+# Control characters, marks that turn the writing direction, and halves of characters, which no file can hold.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
     template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(template).render(title=title, sections=[_content(section) for section in sections])
-    return _write(Path(path), page)
+    return _write(Path(path), _UNPRINTABLE.sub("\ufffd", page))
 
 
 def task_table(history: CurriculumHistory) -> list[dict[str, str]]:
@@ -117,7 +121,7 @@ def _content(section: Section) -> dict[str, Any]:
             _figure(
                 "Curriculum against others",
                 "Left: the loss on the way to the goal. Right: how many steps each seed took to reach it; fewer is "
-                "better.",
+                "better. A cross is a run that did not reach it.",
                 comparison_figure(curves.curves, curves.goal, label=curves.label),
             )
         )
@@ -133,7 +137,7 @@ def _content(section: Section) -> dict[str, Any]:
             ),
             _figure(
                 "The syllabus as a map",
-                "Which task was practised when, and how much of the training it got.",
+                "Which task was practised when, and how much of the training it got. The target is marked in red.",
                 syllabus_figure(history),
             ),
             _figure("Losses by task", "The loss on the batches of each task, as they came.", losses_figure(history)),
@@ -146,8 +150,13 @@ def _task_tables(history: CurriculumHistory) -> list[dict[str, Any]]:
     rows = task_table(history)
     note = ""
     if len(rows) > _ROWS:
-        kept = np.argsort(-history.draws, kind="stable")[:_ROWS]
-        note = f"The {_ROWS} most practised of {len(rows)} tasks; the other {len(rows) - _ROWS} are left out here."
+        kept = np.argsort(-history.draws, kind="stable")[:_ROWS].tolist()
+        note = f"The {_ROWS} most practised of {len(rows)} tasks"
+        if history.target in history.tasks and history.tasks.index(history.target) not in kept:
+            kept[-1] = history.tasks.index(history.target)
+            note = f"The {_ROWS - 1} most practised of {len(rows)} tasks and the target"
+        left_out = 1 - shares(history)[kept].sum()
+        note += f"; the other {len(rows) - _ROWS}, with {left_out:.0%} of the steps, are left out here."
         rows = [rows[arm] for arm in kept]
     return [_table("Tasks", rows, note)]
 
@@ -167,8 +176,13 @@ def _number(value: float) -> str:
 
 
 def _figure(title: str, caption: str, figure: Figure) -> dict[str, str]:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=140)
+    from PIL import Image  # matplotlib requires it
+
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=140, facecolor="white")
+    # 256 colours: a third of the size, with no difference that can be seen.
+    picture = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    picture.save(buffer, "png", optimize=True)
     source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"title": title, "caption": caption, "source": source}
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from curricula.bandits.base import FloatArray
 from curricula.tracking.history import CurriculumHistory, effective_number
 
-FAVOURED = 1.2
-"""A task counts as favoured while its probability is above this multiple of uniform."""
+FAVOURED = 1.5
+"""A task counts as favoured while its odds are above this multiple of those under the uniform policy."""
 
 
 def shares(history: CurriculumHistory) -> FloatArray:
@@ -35,24 +35,34 @@ def rolling_mean(values: FloatArray, window: int) -> FloatArray:
     half = min(window // 2, len(values))
     if half == 0:
         return values
-    padded = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
+    # Sums over 1, 2, 4, ... neighbours make up the window's: no differences, in which one huge value would drown the
+    # others.
+    width, start = 2 * half + 1, 0
+    block = np.concatenate([np.zeros((half, *values.shape[1:])), values, np.zeros((half, *values.shape[1:]))])
+    sums = np.zeros_like(values, dtype=np.float64)
+    for power in range(width.bit_length()):
+        size = 1 << power
+        if width & size:
+            sums += block[start : start + len(values)]
+            start += size
+        block = block[:-size] + block[size:]
     at = np.arange(len(values))
-    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
-    counts = (high - low).reshape(-1, *[1] * (values.ndim - 1))
-    return np.asarray((padded[high] - padded[low]) / counts, dtype=np.float64)
+    counts = np.minimum(at + half + 1, len(values)) - np.maximum(at - half, 0)
+    return np.asarray(sums / counts.reshape(-1, *[1] * (values.ndim - 1)), dtype=np.float64)
 
 
 def peak_steps(history: CurriculumHistory) -> FloatArray:
     """Return the step at which each task was most probable, shape ``(N,)``; NaN if it was never favoured.
 
-    The policy is smoothed over a fortieth of the run, so that one lucky reward is no peak.
+    The policy is smoothed over a twentieth of the run, so that a few lucky rewards are no peak.
     """
     steps, policies = history.policies()
     peaks = np.full(len(history.tasks), np.nan)
     if len(steps) == 0:
         return peaks
-    smooth = rolling_mean(policies.astype(np.float64), len(steps) // 40)
-    favoured = smooth.max(axis=0) > FAVOURED / len(history.tasks)
+    smooth = rolling_mean(policies.astype(np.float64), len(steps) // 20)
+    most, others = smooth.max(axis=0), len(history.tasks) - 1
+    favoured = most * others > FAVOURED * (1 - most)
     peaks[favoured] = steps[smooth.argmax(axis=0)][favoured]
     return peaks
 

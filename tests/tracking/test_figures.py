@@ -16,7 +16,7 @@ import curricula
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Curve
 from curricula.tracking.figures import comparison_figure, losses_figure, policy_figure, syllabus_figure
-from curricula.tracking.figures.style import shown
+from curricula.tracking.figures.style import loss_scale, shown
 from curricula.tracking.summary import binned_losses, effective_numbers, shares
 from tests.tracking.histories import HOSTILE, lossless, staircase
 
@@ -78,7 +78,7 @@ def test_one_step_is_enough(draw):
 def test_hostile_names_are_drawn_as_they_are(draw):
     for names in (HOSTILE, [*HOSTILE, *map(str, range(20))]):
         drawn = " ".join(texts(draw(staircase(names, steps=100, target=names[1]))))
-        assert "alert(1)" in drawn
+        assert shown(HOSTILE[0]) in drawn
         assert "\x00" not in drawn
         assert "x" * 100 not in drawn
 
@@ -88,6 +88,8 @@ def test_names_are_made_fit_to_be_drawn():
     assert shown("$1$") == r"\$1\$"
     assert shown("") == shown("\x07") == "(unnamed)"
     assert len(shown("x" * 500)) == 26
+    assert shown("translation of English into German, length 16").endswith("length 16")
+    assert len({shown(f"{'long ' * 9} {number}") for number in range(100)}) == 100
 
 
 @every_figure
@@ -95,6 +97,15 @@ def test_nothing_global_is_touched(draw):
     before = dict(mpl.rcParams)
     pixels(draw(staircase(3)))
     assert dict(mpl.rcParams) == before
+
+
+@every_figure
+def test_the_style_of_the_user_is_left_out(draw):
+    plain = pixels(draw(staircase(3)))
+    theirs = {"text.color": "white", "axes.facecolor": "black", "xtick.color": "white"}
+    with mpl.rc_context({**theirs, "text.usetex": True}):
+        figure = draw(staircase(3))
+        np.testing.assert_array_equal(pixels(figure), plain)
 
 
 def test_pyplot_is_never_loaded():
@@ -111,7 +122,7 @@ def test_the_policy_map_holds_the_multiples_of_uniform():
     image = figure.axes[0].images[0]
     np.testing.assert_allclose(image.get_array(), history.policies()[1].T * 20, rtol=1e-6)
     assert image.get_extent() == [0, 600, 19.5, -0.5]
-    np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), effective_numbers(history))
+    np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata()[:-1], effective_numbers(history))
 
 
 def test_the_areas_of_few_tasks_fill_up_to_1():
@@ -120,6 +131,13 @@ def test_the_areas_of_few_tasks_fill_up_to_1():
     assert len(axes.collections) == 4
     assert axes.collections[-1].get_paths()[0].vertices[:, 1].max() == pytest.approx(1.0)
     assert axes.get_legend().get_texts()[0].get_text() == "task 3 (target)"
+    assert axes.collections[0].get_paths()[0].vertices[:, 0].max() == 600, "the last snapshot holds to the end"
+
+
+def test_a_policy_of_one_step_can_be_seen():
+    figure = policy_figure(staircase(2, steps=1))
+    assert figure.axes[0].collections[0].get_paths()[0].vertices[:, 0].max() == 1
+    assert figure.axes[0].get_title(loc="left") == "Policy over time: 2 tasks, 1 step"
 
 
 def test_the_map_of_losses_holds_their_means():
@@ -134,6 +152,20 @@ def test_few_tasks_have_a_line_each_on_a_logarithmic_scale():
     assert axes.get_yscale() == "log"
 
 
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [
+        ([1.0, 0.1], "log"),
+        ([0.7, 0.6], "linear"),
+        ([9.0, 0.0], "linear"),
+        ([5.0, -1.0], "linear"),
+        ([np.nan], "linear"),
+    ],
+)
+def test_a_logarithmic_scale_is_for_losses_that_span_one(losses, scale):
+    assert loss_scale([*losses, np.nan, np.inf]) == scale
+
+
 def test_tasks_on_a_grid_become_maps():
     history = staircase(12, grid=GRID)
     figure = syllabus_figure(history)
@@ -142,6 +174,25 @@ def test_tasks_on_a_grid_become_maps():
     assert figure.axes[0].get_xlabel() == "repeats"
     assert figure.axes[0].get_ylabel() == "length"
     assert sum(text.startswith("step ") for text in texts(figure)) == 5
+
+
+def test_small_shares_are_told_apart_on_the_colour_bar():
+    grid = {axis: [str(label) for label in range(13)] for axis in ("length", "repeats")}
+    figure = syllabus_figure(staircase(169, steps=2000, grid=grid))
+    bar = next(axes for axes in figure.axes if axes.get_ylabel() == "share of steps")
+    figure.canvas.draw()
+    written = [label.get_text() for label in bar.get_yticklabels()]
+    assert len(set(written)) == len(written) > 2
+
+
+def test_the_target_is_framed_on_the_maps():
+    framed = syllabus_figure(staircase(12, grid=GRID, target="task 6")).axes[:2]
+    assert [axes.patches[-1].get_xy() for axes in framed] == [(1.5, 0.5)] * 2
+    assert not syllabus_figure(staircase(12, grid=GRID)).axes[0].patches
+
+
+def test_a_grid_that_does_not_fit_the_tasks_is_left_out():
+    assert len(syllabus_figure(staircase(11, grid=GRID)).axes[1].patches) == 11
 
 
 def test_tasks_without_a_grid_become_rows():
@@ -162,9 +213,25 @@ def test_the_comparison_shows_every_seed_and_the_medians():
     assert losses.get_ylabel() == "loss of k=8"
     assert len(steps.collections) == 5
     assert "20" in texts(figure)
-    assert steps.get_xlabel() == "optimiser steps to the goal (cross: not reached)"
+    assert steps.get_xlabel() == "optimiser steps to the goal\n(cross: not reached)"
+    reached = [tuple(dots.get_offsets()[0]) for dots in losses.collections]
+    assert reached == [(30, 0.6), (30, 0.1), (20, 0.1), (20, 0.1), (20, 0.1)], (
+        "a cross where it ended, dots on the goal"
+    )
 
 
 def test_a_comparison_of_nothing_says_so():
     assert texts(comparison_figure({}, 0.1)) == ["no run was recorded"]
     pixels(comparison_figure({"a": [Curve([], [])]}, 0.1))
+
+
+def test_labels_of_a_comparison_lie_within_the_figure():
+    curves = {name: [Curve([10, 20], [1.0, 0.9]), Curve([10, 20], [1.0, 0.1], 20)] for name in ("uniform", "y" * 60)}
+    figure = comparison_figure(curves, 0.2)
+    figure.canvas.draw()
+    left, right = figure.axes
+    labels = [left.xaxis.label, left.yaxis.label, right.xaxis.label, *left.texts, *right.get_yticklabels()]
+    for text in [*labels, *figure.legends[0].get_texts()]:
+        box = text.get_window_extent()
+        assert box.x0 >= 0, text.get_text()
+        assert box.x1 <= figure.bbox.width, text.get_text()

@@ -92,7 +92,27 @@ def test_many_tasks_are_left_out_of_the_table_and_counted(tmp_path):
     path = write_report(tmp_path / "page.html", [Section("A run", history=staircase(100, steps=500))])
     page = read(path)
     assert len(page.every("tr")) == 1 + 40
-    assert "The 40 most practised of 100 tasks; the other 60 are left out here." in page.text
+    assert any(text.startswith("The 40 most practised of 100 tasks; the other 60, with ") for text in page.text)
+
+
+def test_the_target_is_in_the_table_however_little_it_was_practised(tmp_path):
+    history = staircase(100, steps=500, target="task 99")
+    history._counts[99] = 0
+    page = read(write_report(tmp_path / "page.html", [Section("A run", history=history)]))
+    assert len(page.every("tr")) == 1 + 40
+    assert "task 99 (target)" in page.text
+
+
+def test_characters_that_no_page_can_hold_are_replaced(tmp_path):
+    names = ["half \ud800", "back \u202ewards", "bell \x07", "naïve"]
+    path = write_report(tmp_path / "page.html", [Section(names[0], history=staircase(names, steps=50))])
+    page = read(path)
+    assert {"half \ufffd", "back \ufffdwards", "bell \ufffd", "naïve"} <= set(page.text)
+
+
+def test_a_page_of_many_runs_stays_small(tmp_path):
+    sections = [Section(str(size), history=staircase(size, steps=500)) for size in (8, 32, 169, 1000)]
+    assert write_report(tmp_path / "page.html", sections).stat().st_size < 1_500_000
 
 
 def test_the_table_of_tasks_in_numbers():

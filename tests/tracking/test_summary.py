@@ -33,6 +33,20 @@ def test_a_rolling_mean_is_cut_short_at_the_ends():
     assert rolling_mean(np.array([1.0, 2.0]), 1).tolist() == [1.0, 2.0]
 
 
+def test_a_rolling_mean_is_the_mean_of_every_window():
+    values = np.random.default_rng(0).normal(size=(50, 3))
+    for window in (2, 3, 8, 31, 49, 200):
+        half = window // 2
+        means = [values[max(0, at - half) : at + half + 1].mean(axis=0) for at in range(50)]
+        np.testing.assert_allclose(rolling_mean(values, window), means, rtol=1e-12, atol=1e-15)
+
+
+def test_one_huge_value_does_not_drown_the_others():
+    values = np.full(100, 0.5)
+    values[10] = 1e30
+    assert rolling_mean(values, 9)[20:].tolist() == [0.5] * 80
+
+
 def test_binned_losses_carry_the_last_mean_on():
     losses = binned_losses(recorded([0, 0, 1, 0, 1, 1], [4.0, 2.0, 9.0, np.nan, 5.0, 7.0]), 3)
     np.testing.assert_array_equal(losses, [[3.0, 3.0, 3.0], [np.nan, 9.0, 6.0], [np.nan] * 3])
@@ -42,6 +56,17 @@ def test_the_peak_is_where_a_task_was_most_probable_and_unknown_where_it_never_w
     policies = [[0.5, 0.3, 0.2], [0.3, 0.5, 0.2], [0.2, 0.6, 0.2]]
     peaks = peak_steps(recorded([0, 1, 1], [1.0] * 3, policies=np.array(policies)))
     np.testing.assert_array_equal(peaks, [0.0, 2.0, np.nan])
+
+
+def test_noise_about_the_uniform_policy_is_no_peak():
+    noise = np.random.default_rng(0).normal(size=(600, 50))
+    policies = np.exp(0.2 * noise) / np.exp(0.2 * noise).sum(axis=1, keepdims=True)
+    assert np.isnan(peak_steps(recorded([0] * 600, [1.0] * 600, num_tasks=50, policies=policies))).all()
+    two = np.full((600, 2), 0.5)
+    two[300:] = [0.3, 0.7]
+    peaks = peak_steps(recorded([0] * 600, [1.0] * 600, num_tasks=2, policies=two))
+    assert np.isnan(peaks[0])
+    assert peaks[1] >= 300
 
 
 def test_spans_hold_the_middle_four_fifths():

@@ -12,11 +12,13 @@ from curricula.tracking.figures.style import (
     COLOURS,
     FEW,
     colour_bar,
+    loss_scale,
     name_rows,
     new_figure,
     says,
     shown,
     steps_axis,
+    styled,
     tidy,
 )
 from curricula.tracking.history import CurriculumHistory
@@ -25,11 +27,13 @@ from curricula.tracking.summary import binned_losses, rolling_mean, rows_of_task
 _PARTS = 80
 
 
+@styled
 def losses_figure(history: CurriculumHistory) -> Figure:
     """Draw the training loss of every task over time.
 
     Few tasks are lines, each smoothed over a thirtieth of its own steps; many are the rows of a map of means, each
-    carried on until the task's next step. The scale is logarithmic where all losses are above 0.
+    carried on until the task's next step. The scale is logarithmic where that helps
+    (:func:`~curricula.tracking.figures.style.loss_scale`).
 
     Args:
         history: without a step, or without a finite loss, the figure says so.
@@ -48,16 +52,16 @@ def losses_figure(history: CurriculumHistory) -> Figure:
 
 def _lines(figure: Figure, axes: Axes, history: CurriculumHistory) -> None:
     steps, losses = history.column("step"), history.column("loss")
-    positive = True
+    drawn = []
     for arm, rows in enumerate(rows_of_tasks(history)):
         rows = rows[np.isfinite(losses[rows])]
         if len(rows):
             smooth = rolling_mean(losses[rows], max(1, len(rows) // 30))
-            positive &= bool((smooth > 0).all())
+            drawn.append(smooth)
             name = shown(history.tasks[arm]) + (" (target)" if history.tasks[arm] == history.target else "")
             width = 2.2 if history.tasks[arm] == history.target else 1.4
             axes.plot(steps[rows], smooth, color=COLOURS[arm % len(COLOURS)], linewidth=width, label=name)
-    axes.set_yscale("log" if positive else "linear")
+    axes.set_yscale(loss_scale(np.concatenate(drawn)))
     axes.set_ylabel("loss")
     axes.grid(color="#eeeeee")
     axes.legend(loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False, fontsize=9)
@@ -68,7 +72,7 @@ def _map(figure: Figure, axes: Axes, history: CurriculumHistory) -> None:
     means = binned_losses(history, min(_PARTS, history.steps))
     finite = means[np.isfinite(means)]
     low, high = float(finite.min()), float(finite.max())
-    logarithmic = low > 0 and high > low
+    logarithmic = loss_scale(finite) == "log"
     scale = LogNorm(max(low, high * 1e-4), high) if logarithmic else Normalize(low, high)
     image = axes.imshow(
         np.clip(means, scale.vmin, scale.vmax),

@@ -16,15 +16,18 @@ from curricula.tracking.figures.style import (
     colour_bar,
     name_rows,
     new_figure,
+    number,
     says,
     shown,
     steps_axis,
+    styled,
     tidy,
 )
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.summary import effective_numbers
 
 
+@styled
 def policy_figure(history: CurriculumHistory) -> Figure:
     """Draw the probability of every task over time, and below it the effective number of tasks.
 
@@ -40,7 +43,8 @@ def policy_figure(history: CurriculumHistory) -> Figure:
         return says(figure, "no step was recorded")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[max(3.0, height - 1.2), 1.0])
     (_map if many else _areas)(figure, above, history)
-    above.set_title(f"Policy over time: {len(history.tasks)} tasks, {history.steps:,} steps", loc="left", fontsize=11)
+    what = f"{number(len(history.tasks), 'task')}, {number(history.steps, 'step')}"
+    above.set_title(f"Policy over time: {what}", loc="left", fontsize=11)
     _effective(below, history)
     return figure
 
@@ -48,6 +52,8 @@ def policy_figure(history: CurriculumHistory) -> Figure:
 def _areas(figure: Figure, axes: Axes, history: CurriculumHistory) -> None:
     steps, policies = history.policies()
     colours = [COLOURS[k % len(COLOURS)] for k in range(len(history.tasks))]
+    # A snapshot holds until the next one, the last until the end of the run.
+    steps, policies = np.append(steps, history.steps), np.vstack([policies, policies[-1:]])
     bands = axes.stackplot(steps, policies.T, colors=colours, linewidth=0, alpha=0.9)
     axes.set_ylim(0, 1)
     axes.set_ylabel("probability")
@@ -58,7 +64,8 @@ def _areas(figure: Figure, axes: Axes, history: CurriculumHistory) -> None:
 
 def _map(figure: Figure, axes: Axes, history: CurriculumHistory) -> None:
     tasks = history.tasks
-    multiples = history.policies()[1].T * len(tasks)
+    steps, policies = history.policies()
+    multiples = policies.T * len(tasks)
     most = max(2.0, float(multiples.max()))
     least = max(float(multiples.min()), most / 1000, 1e-3)
     image = axes.imshow(
@@ -67,7 +74,7 @@ def _map(figure: Figure, axes: Axes, history: CurriculumHistory) -> None:
         interpolation="nearest",
         cmap="viridis",
         norm=LogNorm(min(0.5, least), most),
-        extent=(0, history.steps, len(tasks) - 0.5, -0.5),
+        extent=(0, float(len(steps) * (steps[1] - steps[0] if len(steps) > 1 else 1)), len(tasks) - 0.5, -0.5),
     )
     bar = colour_bar(figure, image, axes, "probability, as a multiple of uniform")
     powers = range(math.ceil(math.log2(min(0.5, least)) - 1e-9), math.floor(math.log2(most)) + 1)
@@ -87,7 +94,8 @@ def _multiple(value: float) -> str:
 
 def _effective(axes: Axes, history: CurriculumHistory) -> None:
     steps, _ = history.policies()
-    axes.plot(steps, effective_numbers(history), color=COLOURS[0], linewidth=1.4)
+    numbers = effective_numbers(history)
+    axes.plot(np.append(steps, history.steps), np.append(numbers, numbers[-1]), color=COLOURS[0], linewidth=1.4)
     axes.axhline(len(history.tasks), color="#999999", linewidth=1, linestyle=":")
     axes.set_ylim(0, len(history.tasks) * 1.12)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

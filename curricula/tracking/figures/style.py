@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
 
+import numpy as np
+import numpy.typing as npt
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from curricula.tracking.names import shortened
+
+_Arguments = ParamSpec("_Arguments")
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C564B", "#666666", "#B8A000")
 """Colours that people with any colour vision tell apart (after Okabe and Ito 2008), in order of use."""
@@ -25,6 +31,19 @@ _LABELS = 40
 """Most names on an axis."""
 
 
+def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
+    """Make a function draw its figure in matplotlib's default style, whatever style the user has set."""
+
+    @functools.wraps(draw)
+    def draw_in_default_style(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
+        with style.context({}, after_reset=True):
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()  # ticks and labels are made at the first drawing
+        return figure
+
+    return draw_in_default_style
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of so many inches."""
     return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
@@ -35,7 +54,7 @@ def shown(name: str, length: int = 26) -> str:
 
     Example:
         >>> print(shown("costs $5\n and more than anybody would believe"))
-        costs \$5 and more than an…
+        costs \$5 and m…uld believe
     """
     return shortened(name, length).replace("$", r"\$")
 
@@ -63,6 +82,18 @@ def steps_axis(axes: Axes, steps: int, label: str = "optimiser steps") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel(label)
+
+
+def loss_scale(losses: npt.ArrayLike) -> str:
+    """Return ``"log"`` where all losses are above 0 and the largest is 5 times the least, else ``"linear"``."""
+    finite = np.asarray(losses, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    return "log" if finite.size and finite.min() > 0 and finite.max() >= 5 * finite.min() else "linear"
+
+
+def number(count: int, what: str) -> str:
+    """Return ``"1 step"``, ``"2,000 steps"``."""
+    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 def tidy(axes: Axes) -> None:

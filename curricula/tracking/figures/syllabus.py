@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from curricula.bandits.base import FloatArray
@@ -19,6 +20,7 @@ from curricula.tracking.figures.style import (
     says,
     shown,
     steps_axis,
+    styled,
     tidy,
 )
 from curricula.tracking.history import CurriculumHistory
@@ -29,6 +31,7 @@ _WRITTEN = 64
 """Most cells of a map that have their value written into them."""
 
 
+@styled
 def syllabus_figure(history: CurriculumHistory) -> Figure:
     """Draw when and how much each task was practised.
 
@@ -40,7 +43,8 @@ def syllabus_figure(history: CurriculumHistory) -> Figure:
     """
     if not history.steps:
         return says(new_figure(9.0, 3.0), "no step was recorded")
-    if history.grid is not None and len(history.grid) == 2:
+    grid = [len(labels) for labels in (history.grid or {}).values()]
+    if len(grid) == 2 and grid[0] * grid[1] == len(history.tasks):
         return _maps(history)
     return _rows(history)
 
@@ -55,22 +59,28 @@ def _maps(history: CurriculumHistory) -> Figure:
     left, right = above.subplots(1, 2)
     share = shares(history).reshape(shape)
     image = _cells(left, share, rows, columns, [f"{value:.0%}" for value in share.ravel()], "cividis")
-    colour_bar(above, image, left, "share of steps").ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    # is_latex: it does not look whether the user has set usetex.
+    colour_bar(above, image, left, "share of steps").ax.yaxis.set_major_formatter(PercentFormatter(1.0, is_latex=True))
     left.set_title("How much each task was practised", fontsize=10, loc="left")
     peaks = peak_steps(history).reshape(shape)
     texts = [_brief(value) for value in peaks.ravel()]
     image = _cells(right, peaks, rows, columns, texts, "viridis", (0.0, float(history.steps)))
     colour_bar(above, image, right, "step").ax.yaxis.set_major_formatter(EngFormatter(sep=""))
-    right.set_title("When it was most probable", fontsize=10, loc="left")
+    right.set_title("When it was most probable (blank: never favoured)", fontsize=10, loc="left")
     for axes in (left, right):
         axes.set_xlabel(shown(across))
         axes.set_ylabel(shown(down))
+        if history.target in history.tasks:
+            row, column = divmod(history.tasks.index(history.target), len(columns))
+            for colour, width in (("white", 4.0), (TARGET, 2.0)):
+                frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=colour, linewidth=width)
+                axes.add_patch(frame).set_clip_on(False)
     steps, policies = history.policies()
     moments = np.unique(np.linspace(0, len(steps) - 1, min(_MOMENTS, len(steps))).round().astype(int))
     small = below.subplots(1, len(moments), squeeze=False)[0]
     most = float(policies[moments].max())
     for axes, moment in zip(small, moments, strict=True):
-        image = axes.imshow(policies[moment].reshape(shape), cmap="cividis", vmin=0.0, vmax=most)
+        image = axes.imshow(policies[moment].reshape(shape), aspect="auto", cmap="cividis", vmin=0.0, vmax=most)
         axes.set_title(f"step {steps[moment]:,}", fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -95,7 +105,7 @@ def _cells(
     limits: tuple[float, float] | None = None,
 ) -> object:
     low, high = limits or (0.0, float(np.nanmax(values)))
-    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high)
+    image = axes.imshow(values, aspect="auto", cmap=colours, vmin=low, vmax=high)
     axes.set_facecolor("#f2f2f2")
     for set_ticks, labels in ((axes.set_xticks, columns), (axes.set_yticks, rows)):
         every = -(-len(labels) // 14)
@@ -128,7 +138,7 @@ def _rows(history: CurriculumHistory) -> Figure:
     right.axvline(1 / len(tasks), color="#666666", linewidth=1, linestyle=":")
     right.set_title("How much (dotted: uniform)", fontsize=10, loc="left")
     right.set_xlabel("share of steps")
-    right.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if share.max() > 0.03 else 1))
+    right.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if share.max() > 0.03 else 1, is_latex=True))
     right.tick_params(axis="y", length=0)
     for axes in (left, right):
         axes.grid(axis="x", color="#eeeeee")
