@@ -78,7 +78,7 @@ def _steps(axes: Axes, groups: Mapping[str, list[Curve]]) -> None:
             text = f"{median:,.0f}"
             axes.annotate(text, (median, row - 0.34), ha="center", va="bottom", fontsize=9, fontweight="bold")
     axes.set_ylim(len(groups) - 0.4, -0.75)
-    axes.set_yticks(range(len(groups)), [shown(name, 16) for name in groups])
+    axes.set_yticks(range(len(groups)), [shown(name, 22) for name in groups])
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, axes.get_xlim()[1] * 1.03)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
