@@ -30,7 +30,7 @@ types: $(STAMP) ## mypy, strict
 docs: $(STAMP) ## build the site into docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
-results: $(STAMP) ## the full tables of docs/results.md (an hour)
+results: $(STAMP) ## the full tables of docs/results.md (a quarter of an hour)
 	$(BIN)/python -m examples.results --out docs/results
 
 benchmark: $(STAMP) ## cost of the callback per step
