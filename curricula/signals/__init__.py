@@ -1,8 +1,19 @@
 """Learning-progress signals: what a step taught."""
 
 from curricula.signals.base import Signal
+from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
+from curricula.signals.gradient_l2_gain import GradientL2Gain
 from curricula.signals.gradient_prediction_gain import GradientPredictionGain
+from curricula.signals.l2_gain import L2Gain
 from curricula.signals.prediction_gain import PredictionGain
 from curricula.signals.step import Step
 
-__all__ = ["GradientPredictionGain", "PredictionGain", "Signal", "Step"]
+__all__ = [
+    "FirstOrderPredictionGain",
+    "GradientL2Gain",
+    "GradientPredictionGain",
+    "L2Gain",
+    "PredictionGain",
+    "Signal",
+    "Step",
+]

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from curricula.signals.base import Signal
+from curricula.signals.tensors import squared_norm
 
 if TYPE_CHECKING:
     from curricula.signals.step import Step
-
-
-def squared_norm(tensors: Sequence[Tensor]) -> Tensor:
-    r"""Return :math:`\sum_i \lVert g_i \rVert_2^2` as a tensor of shape ``()``, without waiting for the device.
-
-    Half-precision tensors are summed in float32. Sparse gradients count by their (coalesced) values.
-
-    Args:
-        tensors: any shapes, all on one device; empty gives 0.
-    """
-    dense = [tensor.coalesce().values() if tensor.is_sparse else tensor for tensor in tensors]
-    if not dense:
-        return torch.zeros(())
-    norms = torch._foreach_norm([_widen(tensor) for tensor in dense])
-    return torch.stack([norm.double() if norm.dtype == torch.float64 else norm for norm in norms]).square().sum()
-
-
-def _widen(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 class GradientPredictionGain(Signal):

@@ -99,6 +99,10 @@ class Step:
         """Return the trainable parameters (not copies)."""
         return [parameter for parameter in self._module.parameters() if parameter.requires_grad]
 
+    def trained_parameters(self) -> list[Tensor]:
+        """Return the parameters that have a gradient (not copies), in the order of :meth:`gradients`."""
+        return [parameter for parameter in self._module.parameters() if parameter.grad is not None]
+
     def gradients(self) -> list[Tensor]:
         """Return the gradients of the step's loss: unscaled and unclipped. Only valid in ``before_step``."""
         gradients = [parameter.grad for parameter in self._module.parameters() if parameter.grad is not None]
@@ -117,6 +121,11 @@ class Step:
         """Set the training loss of the last micro-batch."""
         self._micro_batches[-1].loss = loss
         self._loss = None
+
+    @property
+    def gradient_scale(self) -> float:
+        """What the gradients themselves are multiplied by; :meth:`gradients` has it taken out."""
+        return self._gradient_scale
 
     def set_gradient_scale(self, scale: float) -> None:
         """Set what the gradients are still multiplied by (automatic mixed precision)."""

@@ -12,7 +12,7 @@ from torch import nn
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import FixedPolicy
 from curricula.signals import GradientPredictionGain, PredictionGain
-from curricula.signals.gradient_prediction_gain import squared_norm
+from curricula.signals.tensors import squared_norm
 from tests.models import Linear, noisy_tasks, trainer
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=100)
