@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch.utils.data import Dataset
 
 from curricula.bandits.base import Bandit
 from curricula.data.loader import CurriculumLoader
+from curricula.data.samples import HELD_OUT_TARGET
 from curricula.rewards import RewardScaler
 from curricula.signals.base import Signal
 from curricula.signals.prediction_gain import PredictionGain
-from curricula.signals.probe import Probe, as_loss
+from curricula.signals.probe import Probe, as_loss, untouched
 from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
 from curricula.teacher import Draw, Teacher, check_instance
@@ -24,7 +27,7 @@ from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers import Loggers
 from curricula.tracking.names import shortened
 from curricula.tracking.progress_bar import ProgressBarEntry
-from curricula.trainers import find_loader, has_own_loss, horizon, overfit_limit, unscales_itself
+from curricula.trainers import find_loader, has_own_loss, horizon, overfit_limit, prepared, unscales_itself
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +48,8 @@ class CurriculumCallback(pl.Callback):
         cost: from the batch of a step to its cost, a finite number ``> 0``; progress is divided by it (by the mean over
             the micro-batches under accumulation). ``None``: 1, right for losses that are means over the batch and the
             sequence. For a loss that is a sum over the sequence, return its length.
-        target: name of the task that matters most, for signals that need it and for the plots.
+        target: name of the task that matters most, for signals that need it and for the plots; or held-out data (a
+            dataset or a loader) that are not trained on, for signals that need a target.
         seed: of the draws, in ``[0, 2**64)``.
         log_figures: send pictures of the policy to loggers that take pictures.
 
@@ -70,20 +74,21 @@ class CurriculumCallback(pl.Callback):
         scaler: RewardScaler | None = None,
         *,
         cost: Callable[[Any], float] | None = None,
-        target: str | None = None,
+        target: Any = None,
         seed: int = 0,
         log_figures: bool = True,
     ) -> None:
         self.signal = check_instance("signal", PredictionGain() if signal is None else signal, Signal)
         if cost is not None and not callable(cost):
             raise TypeError(f"cost must be a function from a batch to a number, got {cost!r}")
-        if target is not None and not isinstance(target, str):
-            raise TypeError(f"target must be the name of a task, got {target!r}")
+        if target is not None and not isinstance(target, (str, Iterable, Dataset)):
+            raise TypeError(f"target must be the name of a task, or held-out data, got {target!r}")
         # A teacher of one task checks the other arguments now rather than when training starts.
         self._options: dict[str, Any] = {"bandit": bandit, "scaler": scaler, "seed": seed}
         Teacher(["any"], **self._options) if bandit is None else check_instance("bandit", bandit, Bandit)
         self._cost = cost
         self._target = target
+        self._target_name = target if target is None or isinstance(target, str) else HELD_OUT_TARGET
         self._log_figures = log_figures
         self._teacher: Teacher | None = None
         self._loader: CurriculumLoader | None = None
@@ -122,10 +127,11 @@ class CurriculumCallback(pl.Callback):
         if stage != "fit":
             return
         try:
-            self.signal.check(pl_module, self._target)
+            self.signal.check(pl_module, self._target_name)
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
-        if self.signal.needs_loss and not pl_module.automatic_optimization and not has_own_loss(pl_module):
+        runs_again = self.signal.needs_loss or self.signal.needs_probe
+        if runs_again and not pl_module.automatic_optimization and not has_own_loss(pl_module):
             raise MisconfigurationException(
                 f"{type(self.signal).__name__} needs the loss before and after a step, and {type(pl_module).__name__} "
                 "optimises manually, so that its training_step cannot be run again: define "
@@ -162,18 +168,23 @@ class CurriculumCallback(pl.Callback):
             limit=overfit_limit(trainer),
         )
         self._loader = loader
+        if self._target_name == HELD_OUT_TARGET:
+            loader.samples.add_target(self._target)
+        self._sample = partial(_sample, trainer, loader) if self.signal.needs_samples else None
 
     def _start_teacher(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
         goes_on = trainer.global_step > 0 and self._teacher is not None and self._teacher.tasks == loader.names
         if goes_on and self._loaded is None:
             return
-        if self._target is not None and self._target not in loader.names:
+        if isinstance(self._target, str) and self._target not in loader.names:
             raise MisconfigurationException(
                 f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
             )
         try:
             self._teacher = Teacher(loader.names, horizon=horizon(trainer), **self._options)
-            self._history = CurriculumHistory(loader.names, grid=loader.grid, target=self._target)
+            self._history = CurriculumHistory(
+                loader.names, grid=loader.grid, target=self._target if isinstance(self._target, str) else None
+            )
             if self._loaded is not None:
                 self._teacher.load_state_dict(self._loaded["teacher"])
                 self._history.load_state_dict(self._loaded["history"])
@@ -197,7 +208,9 @@ class CurriculumCallback(pl.Callback):
         draw = _started("loader", self._loader).claim()
         if self._step is None or self._step.draw.id != draw.id:
             self._abandon_step()
-            self._step = Step(draw, pl_module, self._probe, self._target)
+            self._step = Step(
+                draw, pl_module, self._probe, self._target_name, self.teacher.tasks, self._sample, self.teacher.seed
+            )
             self._stepped = False
         micro = MicroBatch(batch, batch_idx, RandomState(pl_module.device) if self.signal.needs_probe else None)
         if self.signal.needs_loss and self._probe.is_custom:
@@ -321,6 +334,12 @@ class CurriculumCallback(pl.Callback):
             return {}
         effective = self._loggers.effective_tasks(self.teacher)
         return {"task": shortened(draw.task, 24), "effective_tasks": f"{effective:.1f}"}
+
+
+def _sample(trainer: pl.Trainer, loader: CurriculumLoader, task: str) -> Any:
+    module = trainer.lightning_module
+    with untouched(module):
+        return prepared(trainer, module, loader.samples.next(task))
 
 
 def _started(name: str, value: T | None) -> T:

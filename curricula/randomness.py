@@ -16,6 +16,9 @@ class Stream(IntEnum):
     RESERVOIR = 1
     TASK_ORDER = 2
     TASK_ITERATOR = 3
+    PROBE_ORDER = 4
+    PROBE_ITERATOR = 5
+    PROBE_TASK = 6
 
 
 class CounterGenerator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -53,3 +54,10 @@ def overfit_limit(trainer: pl.Trainer) -> int | None:
 def unscales_itself(optimizer: torch.optim.Optimizer) -> bool:
     """Tell whether gradients are still scaled when the optimiser step begins (automatic mixed precision)."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
+def prepared(trainer: pl.Trainer, module: pl.LightningModule, batch: Any) -> Any:
+    """Return a batch as the trainer hands it to the training step: converted, through the hooks, on the device."""
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)

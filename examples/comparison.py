@@ -52,6 +52,10 @@ METHODS: dict[str, Method] = {
 }
 
 
+PROBE_SEED = 500_000
+"""Added to the seed of the tasks that fresh batches for the signals come from."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What one training run reached.
@@ -142,7 +146,11 @@ def train(
     """
     pl.seed_everything(seed, verbose=False)
     loader = CurriculumLoader(
-        workload.tasks(seed), steps_per_epoch=workload.evaluate_every, grid=workload.grid, seed=seed
+        workload.tasks(seed),
+        steps_per_epoch=workload.evaluate_every,
+        grid=workload.grid,
+        seed=seed,
+        probe_tasks=workload.tasks(seed + PROBE_SEED),
     )
     callback = (make or METHODS[method])(workload, seed)
     evaluation = Evaluation(workload)

@@ -528,7 +528,7 @@ def test_a_training_step_that_leaves_out_a_batch_costs_one_reward():
         ({"signal": PredictionGain}, r"write PredictionGain\(\)"),
         ({"scaler": 3}, "scaler must be an instance of RewardScaler"),
         ({"cost": 2.0}, "cost must be a function from a batch to a number"),
-        ({"target": 3}, "target must be the name of a task"),
+        ({"target": 3}, "target must be the name of a task, or held-out data, got 3"),
         ({"seed": 1.5}, "seed must be an int"),
     ],
 )

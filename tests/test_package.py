@@ -55,7 +55,11 @@ def test_imports_point_downwards_only():
         "trainers",
         "callback",
     ]
-    allowed = {"randomness": {"state"}, "signals": {"teacher"}, "data": {"bandits", "randomness", "state", "teacher"}}
+    allowed = {
+        "randomness": {"state"},
+        "signals": {"randomness", "teacher"},
+        "data": {"bandits", "randomness", "state", "teacher"},
+    }
     package = Path(curricula.__file__).parent
     for path in package.rglob("*.py"):
         layer = path.relative_to(package).parts[0].removesuffix(".py")

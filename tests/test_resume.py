@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import Exp3, Exp3S
 from curricula.rewards import QuantileScaler
+from curricula.signals import MeanPredictionGain, PredictionGain
 from tests.models import Linear, noisy_tasks, tasks_of_constants, trainer
 
 STEPS = 24
@@ -22,8 +23,8 @@ def loader(workers=0, **options):
     return CurriculumLoader(noisy_tasks(), batch_size=8, steps_per_epoch=10, num_workers=workers, **options)
 
 
-def callback():
-    return CurriculumCallback(Exp3S(beta=0.05), scaler=QuantileScaler(window=15, warmup=3))
+def callback(signal=None):
+    return CurriculumCallback(Exp3S(beta=0.05), signal, QuantileScaler(window=15, warmup=3))
 
 
 def fit(own, data, *others, ckpt_path=None, **options):
@@ -34,16 +35,18 @@ def fit(own, data, *others, ckpt_path=None, **options):
     return model
 
 
-@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"accumulate_grad_batches": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"workers": 2}, {"accumulate_grad_batches": 2}, {"signal": MeanPredictionGain}], ids=str
+)
 def test_a_resumed_run_is_exact_from_every_step(options, tmp_path):
-    workers = options.get("workers", 0)
-    options = {key: value for key, value in options.items() if key != "workers"}
+    options = dict(options)
+    workers, signal = options.pop("workers", 0), options.pop("signal", PredictionGain)
     saver = ModelCheckpoint(tmp_path, save_top_k=-1, every_n_train_steps=1, filename="{step}")
-    whole = callback()
+    whole = callback(signal())
     model = fit(whole, loader(workers), saver, enable_checkpointing=True, **options)
     points = range(1, STEPS, 5 if workers else 1)
     for step in points:
-        resumed = callback()
+        resumed = callback(signal())
         other = fit(resumed, loader(workers), ckpt_path=tmp_path / f"step={step}.ckpt", **options)
         assert resumed.history.column("arm").tolist() == whole.history.column("arm").tolist(), step
         assert resumed.history.column("progress").tolist() == whole.history.column("progress").tolist(), step

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from curricula import CurriculumCallback, CurriculumLoader, Teacher
 from curricula.bandits import FixedPolicy
-from curricula.signals import GradientPredictionGain, PredictionGain
+from curricula.signals import FirstOrderPredictionGain, GradientPredictionGain, MeanPredictionGain, PredictionGain
 from tests.models import Noisy, noisy_tasks, trainer
 
 OPTIONS = [
@@ -64,7 +64,9 @@ def run(callbacks, folder, **options):
     return model, streams, metrics, [row for row in rows if len(row) > 1], checkpoint
 
 
-@pytest.mark.parametrize("signal", [PredictionGain, GradientPredictionGain])
+@pytest.mark.parametrize(
+    "signal", [PredictionGain, GradientPredictionGain, FirstOrderPredictionGain, MeanPredictionGain]
+)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_callback_leaves_no_trace_in_the_training(signal, options, tmp_path):
     model, streams, metrics, rows, checkpoint = run([], tmp_path / "without", **options)

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader, default_collate
 
 from curricula.bandits.fixed import FixedPolicy
+from curricula.data.samples import Samples
 from curricula.data.sources import Key, MapSource, StreamSource, TaskDataset, as_it_is, batches_of
 from curricula.data.tasks import Grid, Task, TaskError, check_grid, check_tasks, is_map_style
 from curricula.randomness import check_seed
@@ -41,6 +42,8 @@ class CurriculumLoader:
         shuffle: a new order of each map-style task in every pass over it.
         drop_last: leave out the incomplete last batch of a pass.
         seed: of the orders, and of the uniform draws without a callback; in ``[0, 2**64)``.
+        probe_tasks: name to the task that fresh batches for the signals come from, where it is not to be the training
+            task itself: needed for iterables that give the same batches every time that they are iterated.
         grid: axes of the tasks, for plots: ``{"length": 5, "repeats": 5}``. Tasks fill it row by row.
         pin_memory, prefetch_factor, persistent_workers, worker_init_fn, multiprocessing_context, timeout: as in
             ``torch.utils.data.DataLoader``, for the workers.
@@ -70,6 +73,7 @@ class CurriculumLoader:
         drop_last: bool = False,
         seed: int = 0,
         grid: Grid | None = None,
+        probe_tasks: Mapping[str, Task] | None = None,
         pin_memory: bool = False,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
@@ -101,6 +105,8 @@ class CurriculumLoader:
                 f"num_workers={num_workers} serves map-style tasks, and there are none: pass the iterable tasks as "
                 f"DataLoader(dataset, batch_size=..., num_workers={num_workers}) instead"
             )
+        self.samples = Samples(self.tasks, probe_tasks, batch_size=batch_size, collate_fn=collate_fn, seed=seed)
+        """Fresh batches for the signals."""
         self._rank, self._world_size = _process()
         self._check_passes()
         self.steps_per_epoch = self._default_steps() if steps_per_epoch is None else steps_per_epoch
@@ -238,6 +244,7 @@ class CurriculumLoader:
         if teacher.tasks != self.names:
             raise ValueError(f"the teacher's tasks {teacher.tasks} are not the loader's {self.names}")
         self._rank, self._world_size = rank, world_size
+        self.samples.set_rank(rank, world_size)
         self._check_passes()
         if teacher is not self._teacher and not self._resumed:
             self._reset()
@@ -290,6 +297,7 @@ class CurriculumLoader:
                 "epoch": self._epoch_number,
                 "position": self._position,
                 "visits": list(self._visits),
+                "samples": self.samples.state(),
                 "streams": [[arm, source.position()] for arm, source in self._streams.items()],
                 "current": None if self._current is None else draw_to_list(self._current),
                 "undelivered": [draw_to_list(draw) for draw in [*self._not_delivered(), *self._undelivered]],
@@ -315,6 +323,7 @@ class CurriculumLoader:
         self._epoch_number = content["epoch"]
         self._position = content["position"]
         self._visits = list(content["visits"])
+        self.samples.load_state(content["samples"])
         for arm, position in content["streams"]:
             self._streams[arm].seek(position)
         current = content["current"]
@@ -331,6 +340,7 @@ class CurriculumLoader:
         self._in_flight: deque[Draw] = deque()  # planned batches, in order; one entry per batch
         self._undelivered: deque[Draw] = deque()  # draws of an earlier iterator or run, of which nothing was delivered
         self._delivered: deque[Draw] = deque()
+        self.samples.load_state([])
         for source in self._streams.values():
             source.seek([0, 0])
 

@@ -25,15 +25,25 @@ class MapSource:
         shuffle: a new order in every pass over the task; else the order of the dataset.
         drop_last: leave out the rest of a pass that fills no batch.
         seed: of the order.
+        stream: of the seed's random numbers.
     """
 
-    def __init__(self, arm: int, size: int, batch_size: int, shuffle: bool, drop_last: bool, seed: int) -> None:
+    def __init__(
+        self,
+        arm: int,
+        size: int,
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        stream: Stream = Stream.TASK_ORDER,
+    ) -> None:
         self.arm = arm
         self.size = size
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self._numbers = CounterGenerator(seed, Stream.TASK_ORDER)
+        self._numbers = CounterGenerator(seed, stream)
         self._pass = -1
         self._order: list[int] = []
 
@@ -73,13 +83,14 @@ class StreamSource:
         arm: index of the task.
         batches: re-iterable of batches.
         seed: of the order in which a ``DataLoader`` shuffles.
+        stream: of the seed's random numbers.
     """
 
-    def __init__(self, name: str, arm: int, batches: Any, seed: int) -> None:
+    def __init__(self, name: str, arm: int, batches: Any, seed: int, stream: Stream = Stream.TASK_ITERATOR) -> None:
         self.name = name
         self.arm = arm
         self.batches = batches
-        self._numbers = CounterGenerator(seed, Stream.TASK_ITERATOR)
+        self._numbers = CounterGenerator(seed, stream)
         self._iterator: Iterator[Any] | None = None
         self._taken = 0
         self._pass = 0
@@ -162,7 +173,7 @@ class StreamSource:
             self._iterator = iter(self.batches)
             return next(self._iterator)
         set_epoch(self.batches, self._pass)
-        for part in _samplers(self.batches):
+        for part in samplers_of(self.batches):
             if isinstance(getattr(part, "generator", None), torch.Generator):
                 part.generator.manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
@@ -173,13 +184,14 @@ class StreamSource:
 
 def set_epoch(loader: DataLoader[Any], number: int) -> None:
     """Tell a loader's samplers and dataset which pass this is, where they ask for it."""
-    for part in [*_samplers(loader), loader.dataset]:
+    for part in [*samplers_of(loader), loader.dataset]:
         method = getattr(part, "set_epoch", None)
         if callable(method):
             method(number)
 
 
-def _samplers(loader: DataLoader[Any]) -> list[Any]:
+def samplers_of(loader: DataLoader[Any]) -> list[Any]:
+    """Return the samplers of a loader, each once."""
     parts = [loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None), loader.sampler]
     return list({id(part): part for part in parts if part is not None}.values())
 

@@ -5,15 +5,21 @@ from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGa
 from curricula.signals.gradient_l2_gain import GradientL2Gain
 from curricula.signals.gradient_prediction_gain import GradientPredictionGain
 from curricula.signals.l2_gain import L2Gain
+from curricula.signals.mean_prediction_gain import MeanPredictionGain
 from curricula.signals.prediction_gain import PredictionGain
+from curricula.signals.self_prediction_gain import SelfPredictionGain
 from curricula.signals.step import Step
+from curricula.signals.target_prediction_gain import TargetPredictionGain
 
 __all__ = [
     "FirstOrderPredictionGain",
     "GradientL2Gain",
     "GradientPredictionGain",
     "L2Gain",
+    "MeanPredictionGain",
     "PredictionGain",
+    "SelfPredictionGain",
     "Signal",
     "Step",
+    "TargetPredictionGain",
 ]

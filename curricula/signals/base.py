@@ -36,6 +36,9 @@ class Signal(ABC):
     needs_gradients: ClassVar[bool] = False
     """Reads ``step.gradients()`` in :meth:`before_step`."""
 
+    needs_samples: ClassVar[bool] = False
+    """Calls ``step.sample()``: fresh batches, independent of those trained on."""
+
     needs_target: ClassVar[bool] = False
     """Reads ``step.target``: the callback must be given ``target=``."""
 

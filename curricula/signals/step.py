@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from curricula.randomness import CounterGenerator, Stream
 from curricula.signals.probe import Probe, same_batch
 from curricula.signals.random_state import RandomState
 
@@ -35,6 +37,7 @@ class Step:
     Attributes:
         draw: the draw that chose the task.
         task: name of the task.
+        tasks: names of all tasks, in the order of the arms.
         target: name of the target task, or ``None``.
         notes: a place for the signal to keep what it measured in ``before_step`` until ``after_step``.
         closed: whether the draw was rewarded or discarded; nothing can be measured any more.
@@ -46,17 +49,32 @@ class Step:
         "_micro_batches",
         "_module",
         "_probe",
+        "_sample",
+        "_seed",
         "closed",
         "draw",
         "notes",
         "target",
         "task",
+        "tasks",
     )
 
-    def __init__(self, draw: Draw, module: nn.Module, probe: Probe, target: str | None) -> None:
+    def __init__(
+        self,
+        draw: Draw,
+        module: nn.Module,
+        probe: Probe,
+        target: str | None,
+        tasks: tuple[str, ...] = (),
+        sample: Callable[[str], Any] | None = None,
+        seed: int = 0,
+    ) -> None:
         self.draw = draw
         self.task = draw.task
+        self.tasks = tasks
         self.target = target
+        self._sample = sample
+        self._seed = seed
         self.notes: dict[str, Any] = {}
         self._module = module
         self._probe = probe
@@ -86,14 +104,31 @@ class Step:
         """Evaluate the loss at the present parameters, leaving no trace in the module, its logs or the random streams.
 
         Args:
-            batch: the batch to evaluate, on the module's device. ``None``: the training batch, with the same random
-                numbers as its training step; the mean over micro-batches under accumulation.
+            batch: the batch to evaluate, on the module's device. ``None``: the training batch; the mean over the
+                micro-batches under accumulation. Either is given the random numbers of the (last) training step, so
+                that losses before and after the step differ by the parameters alone.
         """
         if batch is not None:
-            return float(self._probe.loss(batch, self._micro_batches[-1].batch_idx, None))
+            last = self._micro_batches[-1]
+            return float(self._probe.loss(batch, last.batch_idx, last.random_state))
         return _mean(
             [float(self._probe.loss(micro.batch, micro.batch_idx, micro.random_state)) for micro in self._micro_batches]
         )
+
+    def sample(self, task: str | None = None) -> Any:
+        """Return a fresh batch, independent of those trained on, on the module's device.
+
+        Args:
+            task: name of a task, or :attr:`target`; ``None``: the task of the step.
+        """
+        if self._sample is None:
+            raise RuntimeError("a signal that calls step.sample() must declare needs_samples = True")
+        return self._sample(self.task if task is None else task)
+
+    def random_task(self) -> str:
+        """Return a task drawn uniformly, the same for this draw on every rank and after a resume."""
+        numbers = CounterGenerator(self._seed, Stream.PROBE_TASK).at(self.draw.id)
+        return self.tasks[int(numbers.integers(len(self.tasks)))]
 
     def parameters(self) -> list[Tensor]:
         """Return the trainable parameters (not copies)."""

@@ -1,0 +1,175 @@
+"""Fresh batches of every task for the signals, from streams of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_collate
+
+from curricula.data.sources import MapSource, StreamSource, TaskDataset, batches_of, samplers_of
+from curricula.data.tasks import Task, check_tasks, is_map_style
+from curricula.randomness import Stream
+
+HELD_OUT_TARGET = "(held-out target)"
+"""Name under which a target that is no task is sampled."""
+
+
+class Samples:
+    """Draws batches that are independent of those trained on, and never touches the training streams.
+
+    Map-style tasks, and ``DataLoader`` tasks over such with a plain sampler, are sampled by index in an order of their
+    own. Other tasks are iterated a second time; where that would give the very batches that are trained on, a task of
+    its own has to be given.
+
+    Args:
+        tasks: name to training task.
+        probe_tasks: name to the task to sample instead, for any of them.
+        batch_size: samples per batch and rank.
+        collate_fn: list of samples to batch; ``None``: ``default_collate``.
+        seed: of the orders.
+
+    Raises:
+        ValueError: if ``probe_tasks`` has a name that ``tasks`` has not.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task],
+        probe_tasks: Mapping[str, Task] | None,
+        *,
+        batch_size: int | None,
+        collate_fn: Callable[[list[Any]], Any] | None,
+        seed: int,
+    ) -> None:
+        self._training = dict(tasks)
+        self._tasks = dict(tasks)
+        if probe_tasks:
+            check_tasks(probe_tasks)
+            unknown = [name for name in probe_tasks if name not in tasks]
+            if unknown:
+                raise ValueError(f"probe_tasks has {unknown}, which are no tasks: the tasks are {list(tasks)}")
+            self._tasks.update(probe_tasks)
+        self._batch_size = batch_size
+        self._collate_fn = collate_fn
+        self._seed = seed
+        self._sources: dict[str, _ByIndex | StreamSource] = {}
+        self._positions: dict[str, Any] = {}
+        self._rank, self._world_size = 0, 1
+
+    def set_rank(self, rank: int, world_size: int) -> None:
+        """Share every batch's samples among ``world_size`` processes, of which this is ``rank``."""
+        self._rank, self._world_size = rank, world_size
+
+    def add_target(self, task: Task) -> None:
+        """Sample a target that is none of the tasks, under the name ``HELD_OUT_TARGET``.
+
+        Raises:
+            TypeError: if it can be neither indexed nor iterated.
+            ValueError: if it is empty or cannot start over.
+        """
+        check_tasks({HELD_OUT_TARGET: task})
+        self._tasks[HELD_OUT_TARGET] = task
+
+    def next(self, name: str) -> Any:
+        """Return the next fresh batch of a task, as the task made it.
+
+        Raises:
+            TaskError: if the task cannot be read.
+            ValueError: if a second iteration over the task gives the batches that are trained on.
+        """
+        if name not in self._sources:
+            self._sources[name] = self._open(name)
+        return self._sources[name].next(self._rank, self._world_size)
+
+    def state(self) -> list[list[Any]]:
+        """Return the position in every stream that was used, as plain lists."""
+        positions = {**self._positions, **{name: source.position() for name, source in self._sources.items()}}
+        return [[name, position] for name, position in positions.items()]
+
+    def load_state(self, state: list[list[Any]]) -> None:
+        """Continue where :meth:`state` was taken."""
+        self._sources.clear()
+        self._positions = {str(name): position for name, position in state}
+
+    def _open(self, name: str) -> _ByIndex | StreamSource:
+        task = self._tasks[name]
+        arm = list(self._tasks).index(name)
+        source: _ByIndex | StreamSource
+        if is_map_style(task):
+            source = _ByIndex(name, arm, task, self._batch_size or 1, self._collate_fn, self._seed)
+        elif _is_plain(task):
+            source = _ByIndex(name, arm, task.dataset, task.batch_size, task.collate_fn, self._seed)
+        else:
+            source = self._second_iteration(name, arm, task)
+        if name in self._positions:
+            source.seek(self._positions.pop(name))
+        return source
+
+    def _second_iteration(self, name: str, arm: int, task: Task) -> StreamSource:
+        batches = batches_of(task, self._batch_size, False, self._collate_fn)
+        if task is not self._training.get(name):
+            return StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR)
+        hint = f"give CurriculumLoader(probe_tasks={{{name!r}: <the same task with another seed>}})"
+        if isinstance(task, DataLoader) and any(
+            isinstance(getattr(part, "generator", None), torch.Generator) for part in samplers_of(task)
+        ):
+            raise ValueError(
+                f"the sampler of task {name!r} has a generator, which a second iteration would move: {hint}"
+            )
+        fresh = StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR).next(0, 1)
+        trained = StreamSource(name, arm, batches, self._seed).next(0, 1)
+        if _equal(fresh, trained):
+            raise ValueError(
+                f"task {name!r} gives the same batches every time that it is iterated, so that the signal would be "
+                f"measured on the batches that were trained on: {hint}"
+            )
+        return StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR)
+
+
+class _ByIndex:
+    """A map-style task read by index, in an order of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        arm: int,
+        dataset: Any,
+        batch_size: int,
+        collate_fn: Callable[[list[Any]], Any] | None,
+        seed: int,
+    ) -> None:
+        self._order = MapSource(arm, len(dataset), batch_size, True, False, seed, Stream.PROBE_ORDER)
+        self._dataset = TaskDataset((name,), [dataset], default_collate if collate_fn is None else collate_fn)
+        self._visits = 0
+
+    def next(self, rank: int, world_size: int) -> Any:
+        keys = self._order.keys(self._visits, rank, world_size)
+        self._visits += 1
+        return self._dataset.__getitems__([(0, index) for _, index in keys])
+
+    def position(self) -> int:
+        return self._visits
+
+    def seek(self, position: int) -> None:
+        self._visits = position
+
+
+def _is_plain(task: Task) -> bool:
+    return (
+        isinstance(task, DataLoader)
+        and is_map_style(task.dataset)
+        and task.batch_size is not None
+        and type(task.sampler) in (RandomSampler, SequentialSampler)
+    )
+
+
+def _equal(left: Any, right: Any) -> bool:
+    ours, theirs = tree_flatten(left)[0], tree_flatten(right)[0]
+    return len(ours) == len(theirs) and all(
+        torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a is b or a == b
+        for a, b in zip(ours, theirs, strict=True)
+    )
