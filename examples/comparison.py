@@ -22,7 +22,12 @@ import torch
 
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import Exp3S, FixedPolicy
-from curricula.signals import GradientPredictionGain, PredictionGain
+from curricula.signals import (
+    FirstOrderPredictionGain,
+    GradientPredictionGain,
+    PredictionGain,
+    SelfPredictionGain,
+)
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Comparison, Curve
 from curricula.tracking.report import Section, write_report
@@ -45,6 +50,12 @@ METHODS: dict[str, Method] = {
     "curriculum": lambda work, seed: CurriculumCallback(target=work.target, seed=seed),
     "curriculum, GPG": lambda work, seed: CurriculumCallback(
         signal=GradientPredictionGain(), target=work.target, seed=seed
+    ),
+    "curriculum, FPG": lambda work, seed: CurriculumCallback(
+        signal=FirstOrderPredictionGain(), target=work.target, seed=seed
+    ),
+    "curriculum, SPG": lambda work, seed: CurriculumCallback(
+        signal=SelfPredictionGain(), target=work.target, seed=seed
     ),
     "paper's constants": lambda work, seed: CurriculumCallback(
         Exp3S.paper(), PredictionGain(), target=work.target, seed=seed
