@@ -83,9 +83,10 @@ class CurriculumCallback(pl.Callback):
             raise TypeError(f"cost must be a function from a batch to a number, got {cost!r}")
         if target is not None and not isinstance(target, (str, Iterable, Dataset)):
             raise TypeError(f"target must be the name of a task, or held-out data, got {target!r}")
-        # A teacher of one task checks the other arguments now rather than when training starts.
+        if bandit is not None:
+            check_instance("bandit", bandit, Bandit)
+        Teacher(["any"], scaler=scaler, seed=seed)  # which checks these now rather than when training starts
         self._options: dict[str, Any] = {"bandit": bandit, "scaler": scaler, "seed": seed}
-        Teacher(["any"], **self._options) if bandit is None else check_instance("bandit", bandit, Bandit)
         self._cost = cost
         self._target = target
         self._target_name = target if target is None or isinstance(target, str) else HELD_OUT_TARGET

@@ -527,6 +527,8 @@ def test_a_training_step_that_leaves_out_a_batch_costs_one_reward():
         ({"signal": "PG"}, "signal must be an instance of Signal, got 'PG'"),
         ({"signal": PredictionGain}, r"write PredictionGain\(\)"),
         ({"scaler": 3}, "scaler must be an instance of RewardScaler"),
+        ({"bandit": Exp3S(), "scaler": QuantileScaler}, r"write QuantileScaler\(\)"),
+        ({"bandit": Exp3S(), "seed": "1"}, "seed must be an int"),
         ({"cost": 2.0}, "cost must be a function from a batch to a number"),
         ({"target": 3}, "target must be the name of a task, or held-out data, got 3"),
         ({"seed": 1.5}, "seed must be an int"),

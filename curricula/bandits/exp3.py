@@ -47,7 +47,8 @@ class Exp3(Bandit):
     Args:
         eta: step size of the log-weights, ``> 0``. ``None``: from the number of arms and the horizon
             (:func:`~curricula.bandits.rates.exp3_rates`).
-        epsilon: share of uniform exploration, in ``[0, 1]``; 0 is the form of Graves et al. ``None``: with ``eta``.
+        epsilon: share of uniform exploration, in ``[0, 1]``; 0 is the form of Graves et al. ``None``: with ``eta``. A
+            small one makes an automatic ``eta`` smaller.
         beta: optimism added to every arm's reward, ``>= 0``. Above 0 the policy at the draw must be kept.
 
     Source: Graves et al. 2017, section 2.1; Auer, Cesa-Bianchi, Freund and Schapire 2002, section 3.
@@ -93,8 +94,11 @@ class Exp3(Bandit):
 
     def _start(self) -> None:
         rates = self._rates()
-        self.eta = rates.eta if self._given_eta is None else self._given_eta
         self.epsilon = rates.epsilon if self._given_epsilon is None else self._given_epsilon
+        if self._given_eta is not None:
+            self.eta = self._given_eta
+        else:  # an exploration set by hand must still bound the step
+            self.eta = min(rates.eta, self.epsilon / self.num_arms) if self.epsilon else rates.eta
         self._log_weights = np.full(self.num_arms, -math.log(self.num_arms))
         self._policy = np.full(self.num_arms, 1.0 / self.num_arms)
 

@@ -54,7 +54,8 @@ class Exp3S(Exp3):
     Args:
         eta: step size, ``> 0``. ``None``: from the number of arms and the horizon
             (:func:`~curricula.bandits.rates.curriculum_rates`).
-        epsilon: share of uniform exploration, in ``[0, 1]``. ``None``: with ``eta``.
+        epsilon: share of uniform exploration, in ``[0, 1]``. ``None``: with ``eta``. A small one makes an automatic
+            ``eta`` smaller.
         beta: optimism added to every arm's reward, ``>= 0``.
         alpha: constant share, in ``(0, (N - 1) / N]``; without sharing it would be :class:`Exp3`. ``None``: ``1 / t``.
         segments: number of stretches with one best arm each that the automatic rates assume, at least 1.

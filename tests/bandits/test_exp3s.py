@@ -204,3 +204,13 @@ def test_a_state_of_other_constants_is_refused(saved, own, message):
     after.reset(3)
     with pytest.raises(ValueError, match=message):
         after.load_state_dict(before.state_dict())
+
+
+def test_an_exploration_set_by_hand_bounds_an_automatic_step(caplog):
+    free, bound = Exp3S(), Exp3S(epsilon=0.02)
+    with caplog.at_level(logging.WARNING, logger="curricula"):
+        free.reset(10, 1000)
+        bound.reset(10, 1000)
+    assert free.eta > 0.02 / 10
+    assert bound.eta == pytest.approx(0.02 / 10)
+    assert not caplog.records
