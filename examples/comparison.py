@@ -24,9 +24,14 @@ from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import Exp3S, FixedPolicy
 from curricula.signals import (
     FirstOrderPredictionGain,
+    GradientL2Gain,
     GradientPredictionGain,
+    L2Gain,
+    MeanPredictionGain,
     PredictionGain,
     SelfPredictionGain,
+    Signal,
+    TargetPredictionGain,
 )
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Comparison, Curve
@@ -43,20 +48,27 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "repeat_copy": repeat_copy,
 }
 
+SIGNALS: dict[str, Callable[[], Signal]] = {
+    "GPG": GradientPredictionGain,
+    "FPG": FirstOrderPredictionGain,
+    "SPG": SelfPredictionGain,
+    "TPG": TargetPredictionGain,
+    "MPG": MeanPredictionGain,
+    "L2G": L2Gain,
+    "GL2G": GradientL2Gain,
+}
+
+
+def _with_signal(make: Callable[[], Signal]) -> Method:
+    return lambda work, seed: CurriculumCallback(signal=make(), target=work.target, seed=seed)
+
+
 METHODS: dict[str, Method] = {
     "uniform": lambda work, seed: CurriculumCallback(
         FixedPolicy.uniform(), GradientPredictionGain(), target=work.target, seed=seed
     ),
     "curriculum": lambda work, seed: CurriculumCallback(target=work.target, seed=seed),
-    "curriculum, GPG": lambda work, seed: CurriculumCallback(
-        signal=GradientPredictionGain(), target=work.target, seed=seed
-    ),
-    "curriculum, FPG": lambda work, seed: CurriculumCallback(
-        signal=FirstOrderPredictionGain(), target=work.target, seed=seed
-    ),
-    "curriculum, SPG": lambda work, seed: CurriculumCallback(
-        signal=SelfPredictionGain(), target=work.target, seed=seed
-    ),
+    **{f"curriculum, {name}": _with_signal(make) for name, make in SIGNALS.items()},
     "paper's constants": lambda work, seed: CurriculumCallback(
         Exp3S.paper(), PredictionGain(), target=work.target, seed=seed
     ),
