@@ -36,6 +36,7 @@ from curricula.signals import (
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Comparison, Curve
 from curricula.tracking.report import Section, write_report
+from examples.junk_arms import junk_arms
 from examples.parity_staircase import staircase
 from examples.repeat_copy import repeat_copy
 from examples.workload import Workload
@@ -46,6 +47,8 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "parity_staircase": staircase,
     "parity_staircase_8": lambda: staircase(duplicates=0),
     "repeat_copy": repeat_copy,
+    "junk_arms_4_10_6": junk_arms,
+    "junk_arms_8_24_0": lambda: junk_arms(useful=8, noise=24, duplicates=0),
 }
 
 SIGNALS: dict[str, Callable[[], Signal]] = {

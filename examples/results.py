@@ -36,7 +36,7 @@ def main() -> None:
     start = time.perf_counter()
     runs: list[Run] = []
     for name in options.workloads:
-        seeds = range(options.first_seed, options.first_seed + (options.seeds or SEEDS[name]))
+        seeds = range(options.first_seed, options.first_seed + (options.seeds or SEEDS.get(name, 6)))
         runs += compare([name], options.methods, seeds, jobs=options.jobs, report=_say)
         _write(name, [run for run in runs if run.workload == name], options.out)
         save(runs, options.out / "runs.json")
