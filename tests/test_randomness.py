@@ -84,6 +84,9 @@ def test_the_streams_keep_their_numbers():
         "RESERVOIR": 1,
         "TASK_ORDER": 2,
         "TASK_ITERATOR": 3,
+        "PROBE_ORDER": 4,
+        "PROBE_ITERATOR": 5,
+        "PROBE_TASK": 6,
     }
 
 
