@@ -49,6 +49,7 @@ def test_imports_point_downwards_only():
         "bandits",
         "rewards",
         "teacher",
+        "variational",
         "signals",
         "data",
         "tracking",
@@ -57,7 +58,7 @@ def test_imports_point_downwards_only():
     ]
     allowed = {
         "randomness": {"state"},
-        "signals": {"randomness", "teacher"},
+        "signals": {"randomness", "teacher", "variational"},
         "data": {"bandits", "randomness", "state", "teacher"},
     }
     package = Path(curricula.__file__).parent
