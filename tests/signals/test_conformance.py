@@ -14,6 +14,7 @@ from curricula import CurriculumCallback, CurriculumLoader, Teacher
 from curricula.bandits import FixedPolicy
 from curricula.signals import Signal
 from tests.models import Noisy, noisy_tasks, trainer
+from tests.variational.models import VariationalNoisy
 
 STEPS = 20
 
@@ -55,7 +56,12 @@ def signal_classes():
 every_signal = pytest.mark.parametrize("kind", [*signal_classes(), FallOfTheLossElsewhere, Loss])
 
 
-def fit(kind=None, **options):
+def model_for(kind):
+    """A model that the signal can work with."""
+    return VariationalNoisy if "Variational" in kind.__name__ else Noisy
+
+
+def fit(kind=None, model=Noisy, **options):
     """Train under uniform draws, with a signal or without; return what was measured and all that was trained."""
     pl.seed_everything(7, verbose=False)
     loader = CurriculumLoader(noisy_tasks(), batch_size=8, steps_per_epoch=10)
@@ -66,7 +72,7 @@ def fit(kind=None, **options):
     else:
         target = "b" if kind.needs_target else None
         callbacks = [CurriculumCallback(FixedPolicy.uniform(), kind(), target=target)]
-    model = Noisy()
+    model = model()
     fitter = trainer(*callbacks, max_steps=STEPS, **options)
     fitter.fit(model, loader)
     optimizer = str(fitter.optimizers[0].state_dict()["state"])
@@ -81,8 +87,9 @@ def test_the_known_signals_are_found():
 @every_signal
 @pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2}, {"gradient_clip_val": 0.1}], ids=str)
 def test_it_measures_every_step_and_leaves_the_training_as_it_is(kind, options):
-    _, expected, optimizer = fit(**options)
-    progress, trained, own_optimizer = fit(kind, **options)
+    model = model_for(kind)
+    _, expected, optimizer = fit(model=model, **options)
+    progress, trained, own_optimizer = fit(kind, model, **options)
     assert len(progress) == STEPS
     assert np.isfinite(progress).all()
     assert len(set(progress.tolist())) > STEPS // 2, "it measures something"
@@ -93,7 +100,7 @@ def test_it_measures_every_step_and_leaves_the_training_as_it_is(kind, options):
 
 @every_signal
 def test_it_measures_the_same_again(kind):
-    assert fit(kind)[0].tolist() == fit(kind)[0].tolist()
+    assert fit(kind, model_for(kind))[0].tolist() == fit(kind, model_for(kind))[0].tolist()
 
 
 @every_signal
@@ -105,6 +112,6 @@ def test_it_keeps_nothing_of_a_run_that_would_disturb_the_next(kind):
         pl.seed_everything(7, verbose=False)
         callback = CurriculumCallback(FixedPolicy.uniform(), signal, target=target)
         loader = CurriculumLoader(noisy_tasks(), batch_size=8, steps_per_epoch=10)
-        trainer(callback, max_steps=STEPS).fit(Noisy(), loader)
+        trainer(callback, max_steps=STEPS).fit(model_for(kind)(), loader)
         columns.append(callback.history.column("progress").tolist())
     assert columns[0] == columns[1]
