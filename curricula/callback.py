@@ -27,7 +27,15 @@ from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers import Loggers
 from curricula.tracking.names import shortened
 from curricula.tracking.progress_bar import ProgressBarEntry
-from curricula.trainers import find_loader, has_own_loss, horizon, overfit_limit, prepared, unscales_itself
+from curricula.trainers import (
+    check_micro_batches,
+    find_loader,
+    has_own_loss,
+    horizon,
+    overfit_limit,
+    prepared,
+    unscales_itself,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -139,6 +147,8 @@ class CurriculumCallback(pl.Callback):
                 "`curriculum_loss(self, batch, batch_idx) -> Tensor` in the module, or use a signal of the gradients "
                 "such as GradientPredictionGain()"
             )
+        if self.signal.needs_micro_batches:
+            check_micro_batches(trainer, pl_module, type(self.signal).__name__)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the loader, make the teacher (or go on with the one of a checkpoint), and connect them."""
@@ -210,7 +220,15 @@ class CurriculumCallback(pl.Callback):
         if self._step is None or self._step.draw.id != draw.id:
             self._abandon_step()
             self._step = Step(
-                draw, pl_module, self._probe, self._target_name, self.teacher.tasks, self._sample, self.teacher.seed
+                draw,
+                pl_module,
+                self._probe,
+                self._target_name,
+                self.teacher.tasks,
+                self._sample,
+                self.teacher.seed,
+                accumulation=trainer.accumulate_grad_batches,
+                world_size=self._ranks,
             )
             self._stepped = False
         micro = MicroBatch(batch, batch_idx, RandomState(pl_module.device) if self.signal.needs_probe else None)
@@ -219,6 +237,14 @@ class CurriculumCallback(pl.Callback):
         if self._cost is not None:
             micro.cost = float(self._cost(batch))
         self._step.add(micro)
+
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let a signal that compares micro-batches measure with the gradients so far."""
+        if self._step is None or not self.signal.needs_micro_batches:
+            return
+        if self._amp is not None:
+            self._step.set_gradient_scale(self._amp.get_scale())
+        self.signal.after_backward(self._step)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer

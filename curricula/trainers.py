@@ -40,6 +40,35 @@ def find_loader(trainer: pl.Trainer) -> CurriculumLoader:
     )
 
 
+def check_micro_batches(trainer: pl.Trainer, module: pl.LightningModule, signal: str) -> None:
+    """Refuse a training whose steps have no second micro-batch to compare the first with.
+
+    Raises:
+        MisconfigurationException: what is missing, and how to give it.
+    """
+    kinds = {base.__name__ for callback in _callbacks(trainer) for base in type(callback).__mro__}
+    if not module.automatic_optimization:
+        raise MisconfigurationException(
+            f"{signal} compares the micro-batches that the trainer accumulates into a step, and "
+            f"{type(module).__name__} optimises manually: use GradientPredictionGain() or FirstOrderPredictionGain()"
+        )
+    if trainer.accumulate_grad_batches < 2 and "GradientAccumulationScheduler" not in kinds:
+        raise MisconfigurationException(
+            f"{signal} needs a second batch in every step, and the trainer accumulates "
+            f"{trainer.accumulate_grad_batches}: give Trainer(accumulate_grad_batches=2) and the loader half its "
+            "batch_size, which trains as before"
+        )
+    if trainer.world_size > 1 and "DDPStrategy" not in {base.__name__ for base in type(trainer.strategy).__mro__}:
+        raise MisconfigurationException(
+            f"{signal} supports several ranks under DDPStrategy, got {type(trainer.strategy).__name__}: use "
+            "SelfPredictionGain()"
+        )
+
+
+def _callbacks(trainer: Any) -> list[pl.Callback]:
+    return list(trainer.callbacks)  # set where type checkers do not see it
+
+
 def horizon(trainer: pl.Trainer) -> int | None:
     """Return the expected number of optimiser steps, or ``None`` if it cannot be known."""
     steps = trainer.estimated_stepping_batches

@@ -48,12 +48,17 @@ open(f"{sys.argv[1]}/{fitter.global_rank}.json", "w").write(json.dumps(result))
 
 
 def run(folder: Path, kind: str, workers: int = 0):
+    return run_script(SCRIPT, folder, kind, str(workers))
+
+
+def run_script(code: str, folder: Path, *arguments: str):
+    """Run a script that trains on two ranks and writes ``<rank>.json`` into the folder; return what they wrote."""
     script = folder / "train.py"
-    script.write_text(SCRIPT)
+    script.write_text(code)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     for name in ("MASTER_PORT", "MASTER_ADDR", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"):
         environment.pop(name, None)
-    command = [sys.executable, str(script), str(folder), kind, str(workers)]
+    command = [sys.executable, str(script), str(folder), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]

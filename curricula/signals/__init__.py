@@ -11,6 +11,7 @@ from curricula.signals.prediction_gain import PredictionGain
 from curricula.signals.self_prediction_gain import SelfPredictionGain
 from curricula.signals.step import Step
 from curricula.signals.target_prediction_gain import TargetPredictionGain
+from curricula.signals.unbiased_gradient_prediction_gain import UnbiasedGradientPredictionGain
 from curricula.signals.variational_complexity_gain import VariationalComplexityGain
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "Signal",
     "Step",
     "TargetPredictionGain",
+    "UnbiasedGradientPredictionGain",
     "VariationalComplexityGain",
 ]

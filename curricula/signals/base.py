@@ -42,6 +42,9 @@ class Signal(ABC):
     needs_target: ClassVar[bool] = False
     """Reads ``step.target``: the callback must be given ``target=``."""
 
+    needs_micro_batches: ClassVar[bool] = False
+    """Compares the micro-batches of a step: the trainer must accumulate two or more."""
+
     def check(self, module: nn.Module, target: str | None) -> None:
         """Refuse, before training starts, a module or target that the signal cannot work with.
 
@@ -52,6 +55,9 @@ class Signal(ABC):
             raise ValueError(
                 f"{type(self).__name__} needs a target task: give CurriculumCallback(target=<name of a task>)"
             )
+
+    def after_backward(self, step: Step) -> None:  # noqa: B027 - optional: most signals look at whole steps
+        """Measure with the gradients of the micro-batches so far. Called after every backward pass of the step."""
 
     def before_step(self, step: Step) -> None:  # noqa: B027 - optional: signals of the loss alone have nothing to do
         """Measure with the old parameters. Called at every optimiser step of the draw (one, unless done by hand)."""

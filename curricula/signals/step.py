@@ -39,6 +39,8 @@ class Step:
         task: name of the task.
         tasks: names of all tasks, in the order of the arms.
         target: name of the target task, or ``None``.
+        accumulation: micro-batches that the trainer accumulates into a step; the last step of an epoch may have fewer.
+        world_size: ranks whose gradients are averaged.
         notes: a place for the signal to keep what it measured in ``before_step`` until ``after_step``.
         closed: whether the draw was rewarded or discarded; nothing can be measured any more.
     """
@@ -51,12 +53,14 @@ class Step:
         "_probe",
         "_sample",
         "_seed",
+        "accumulation",
         "closed",
         "draw",
         "notes",
         "target",
         "task",
         "tasks",
+        "world_size",
     )
 
     def __init__(
@@ -68,6 +72,9 @@ class Step:
         tasks: tuple[str, ...] = (),
         sample: Callable[[str], Any] | None = None,
         seed: int = 0,
+        *,
+        accumulation: int = 1,
+        world_size: int = 1,
     ) -> None:
         self.draw = draw
         self.task = draw.task
@@ -75,6 +82,8 @@ class Step:
         self.target = target
         self._sample = sample
         self._seed = seed
+        self.accumulation = accumulation
+        self.world_size = world_size
         self.notes: dict[str, Any] = {}
         self._module = module
         self._probe = probe
@@ -94,6 +103,11 @@ class Step:
     def cost(self) -> float:
         """Cost of the step; the mean over micro-batches under accumulation."""
         return _mean([micro.cost for micro in self._micro_batches])
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Micro-batches of the step so far, on this rank."""
+        return len(self._micro_batches)
 
     @property
     def batch(self) -> Any:
@@ -139,7 +153,10 @@ class Step:
         return [parameter for parameter in self._module.parameters() if parameter.grad is not None]
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients of the step's loss: unscaled and unclipped. Only valid in ``before_step``."""
+        """Return the gradients of the step's loss: unscaled and unclipped.
+
+        Only valid in ``before_step`` and, for the micro-batches so far, in ``after_backward``.
+        """
         gradients = [parameter.grad for parameter in self._module.parameters() if parameter.grad is not None]
         if self._gradient_scale != 1.0:
             return list(torch._foreach_div(gradients, self._gradient_scale))
