@@ -18,7 +18,7 @@ from curricula.data.loader import CurriculumLoader
 from curricula.data.samples import HELD_OUT_TARGET
 from curricula.rewards import RewardScaler
 from curricula.signals.base import Signal
-from curricula.signals.prediction_gain import PredictionGain
+from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
 from curricula.signals.probe import Probe, as_loss, untouched
 from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
@@ -51,7 +51,7 @@ class CurriculumCallback(pl.Callback):
 
     Args:
         bandit: chooses the tasks; default :class:`~curricula.bandits.Exp3S`, with rates that fit the run.
-        signal: what counts as progress; default :class:`~curricula.signals.PredictionGain`.
+        signal: what counts as progress; default :class:`~curricula.signals.FirstOrderPredictionGain`.
         scaler: progress rate to reward in ``[-1, 1]``; default :class:`~curricula.rewards.QuantileScaler`.
         cost: from the batch of a step to its cost, a finite number ``> 0``; progress is divided by it (by the mean over
             the micro-batches under accumulation). ``None``: 1, right for losses that are means over the batch and the
@@ -86,7 +86,7 @@ class CurriculumCallback(pl.Callback):
         seed: int = 0,
         log_figures: bool = True,
     ) -> None:
-        self.signal = check_instance("signal", PredictionGain() if signal is None else signal, Signal)
+        self.signal = check_instance("signal", FirstOrderPredictionGain() if signal is None else signal, Signal)
         if cost is not None and not callable(cost):
             raise TypeError(f"cost must be a function from a batch to a number, got {cost!r}")
         if target is not None and not isinstance(target, (str, Iterable, Dataset)):
@@ -265,8 +265,8 @@ class CurriculumCallback(pl.Callback):
         step = self._step
         if step is None:
             return
-        if not self._probe.is_custom:
-            self._take_loss(trainer, step, outputs)
+        if not (self._probe.is_custom and self.signal.needs_loss):
+            self._take_loss(trainer, pl_module, step, outputs)
         if not self._stepped:
             return  # gradients are still being accumulated
         self._stepped = False
@@ -280,20 +280,20 @@ class CurriculumCallback(pl.Callback):
             raise MisconfigurationException(self._no_loss)
         self._reward(trainer, step, progress, cost)
 
-    def _take_loss(self, trainer: pl.Trainer, step: Step, outputs: Any) -> None:
-        if not self.signal.needs_loss and not isinstance(outputs, dict):
-            return
+    def _take_loss(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: Step, outputs: Any) -> None:
         try:
             loss = as_loss(outputs, "training_step")
         except RuntimeError as error:
             self._no_loss = str(error) if self.signal.needs_loss else None
+            if pl_module.automatic_optimization:
+                step.set_loss(math.nan)  # nothing was trained on this batch
         else:
             # Lightning hands over the loss divided for the accumulation of gradients.
             parts = trainer.accumulate_grad_batches
             step.set_loss(loss if parts == 1 else loss * parts)
 
     def _measure(self, step: Step) -> float:
-        if self.signal.needs_loss and not math.isfinite(step.loss):
+        if (self.signal.needs_loss or step.has_loss) and not math.isfinite(step.loss):
             return math.nan
         return float(self.signal.after_step(step))
 

@@ -32,6 +32,7 @@ from curricula.signals import (
     SelfPredictionGain,
     Signal,
     TargetPredictionGain,
+    UnbiasedGradientPredictionGain,
 )
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Comparison, Curve
@@ -43,16 +44,34 @@ from examples.workload import Workload
 
 Method = Callable[[Workload, int], CurriculumCallback]
 
+
+def in_halves(workload: Workload) -> Workload:
+    """Return the workload with two micro-batches per step, for signals that compare them."""
+    return replace(
+        workload,
+        name=f"{workload.name}_halves",
+        title=f"{workload.title}, in two micro-batches",
+        trainer_options={**workload.trainer_options, "accumulate_grad_batches": 2},
+    )
+
+
 WORKLOADS: dict[str, Callable[[], Workload]] = {
     "parity_staircase": staircase,
     "parity_staircase_8": lambda: staircase(duplicates=0),
     "repeat_copy": repeat_copy,
     "junk_arms_4_10_6": junk_arms,
     "junk_arms_8_24_0": lambda: junk_arms(useful=8, noise=24, duplicates=0),
+    "parity_staircase_8_halves": lambda: in_halves(staircase(duplicates=0, batch_size=32)),
+    "parity_staircase_halves": lambda: in_halves(staircase(batch_size=32)),
+    "repeat_copy_halves": lambda: in_halves(repeat_copy(batch_size=8)),
+    "junk_arms_4_10_6_halves": lambda: in_halves(junk_arms(batch_size=32)),
+    "junk_arms_8_24_0_halves": lambda: in_halves(junk_arms(useful=8, noise=24, duplicates=0, batch_size=32)),
 }
 
 SIGNALS: dict[str, Callable[[], Signal]] = {
+    "PG": PredictionGain,
     "GPG": GradientPredictionGain,
+    "UGPG": UnbiasedGradientPredictionGain,
     "FPG": FirstOrderPredictionGain,
     "SPG": SelfPredictionGain,
     "TPG": TargetPredictionGain,
@@ -128,7 +147,8 @@ class Evaluation(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Evaluate when it is time to."""
-        if trainer.global_step % self._workload.evaluate_every:
+        step = trainer.global_step
+        if step % self._workload.evaluate_every or step == (self.steps[-1] if self.steps else 0):
             return
         with torch.no_grad():
             losses = {name: _loss(pl_module.training_step(held, 0)) for name, held in self._batches.items()}

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import Exp3, Exp3S, FixedPolicy
 from curricula.rewards import QuantileScaler
-from curricula.signals import GradientPredictionGain, PredictionGain, Signal
+from curricula.signals import FirstOrderPredictionGain, GradientPredictionGain, PredictionGain, Signal
 from tests.models import Linear, Noisy, noisy_tasks, tasks_of_constants, trainer
 
 NAMES = ("one", "two", "three", "four")
@@ -104,7 +104,7 @@ def test_every_reward_reaches_its_own_draw_with_its_own_probability(workers, mon
 
 
 def test_the_callback_knows_the_task_of_the_batch_in_hand():
-    callback = CurriculumCallback()
+    callback = CurriculumCallback(signal=PredictionGain())
     seen = []
 
     class Model(IdentifyingModel):
@@ -175,7 +175,7 @@ def test_the_probe_runs_in_the_precision_of_training():
             types.append(self.layer(batch[0]).dtype)
             return super().training_step(batch, batch_idx)
 
-    trainer(CurriculumCallback(), max_steps=3, precision="bf16-mixed").fit(Model(), loader())
+    trainer(CurriculumCallback(signal=PredictionGain()), max_steps=3, precision="bf16-mixed").fit(Model(), loader())
     assert types == [torch.bfloat16] * 6
 
 
@@ -349,7 +349,7 @@ def test_the_horizon_is_the_length_of_the_run(caplog):
     with caplog.at_level(logging.INFO, logger="curricula"):
         trainer(callback, max_epochs=3, accumulate_grad_batches=2).fit(Linear(), loader())
     assert callback.teacher.bandit.horizon == 15
-    assert f"curriculum: {callback.teacher.bandit.describe()}, PredictionGain" in caplog.messages
+    assert f"curriculum: {callback.teacher.bandit.describe()}, FirstOrderPredictionGain" in caplog.messages
 
 
 def test_a_run_without_end_has_no_horizon():
@@ -433,7 +433,7 @@ class ManualWithLoss(Manual):
 
 
 def test_manual_optimisation_with_a_loss_of_its_own_measures_the_whole_batch():
-    automatic, manual = CurriculumCallback(), CurriculumCallback()
+    automatic, manual = (CurriculumCallback(signal=PredictionGain()) for _ in range(2))
     for callback, model in ((automatic, Linear()), (manual, ManualWithLoss())):
         nn.init.ones_(model.layer.weight)
         nn.init.zeros_(model.layer.bias)
@@ -444,7 +444,29 @@ def test_manual_optimisation_with_a_loss_of_its_own_measures_the_whole_batch():
 
 def test_manual_optimisation_without_a_loss_of_its_own_is_refused_with_the_way_out():
     with pytest.raises(MisconfigurationException, match=r"curriculum_loss.*or use a signal of the gradients"):
-        trainer(CurriculumCallback(), max_steps=5).fit(Manual(), loader())
+        trainer(CurriculumCallback(signal=PredictionGain()), max_steps=5).fit(Manual(), loader())
+
+
+def test_the_default_needs_no_loss_under_manual_optimisation():
+    callback = CurriculumCallback()
+    trainer(callback, max_steps=5).fit(Manual(), loader())
+    assert callback.teacher.updates == 5
+    assert np.isfinite(callback.history.column("progress")).all()
+    assert np.isnan(callback.history.column("loss")).all(), "its training step returns none"
+
+
+def test_a_loss_of_ones_own_is_only_for_signals_of_the_loss():
+    class Own(Linear):
+        def curriculum_loss(self, batch, batch_idx):
+            return 100 + super().training_step(batch, batch_idx)
+
+    losses = []
+    for signal in (PredictionGain(), GradientPredictionGain()):
+        callback = CurriculumCallback(signal=signal)
+        trainer(callback, max_steps=5).fit(Own(), loader())
+        losses.append(callback.history.column("loss"))
+    assert losses[0].min() > 100
+    assert losses[1].max() < 100
 
 
 def test_gradient_signals_add_up_the_steps_of_a_manual_batch():
@@ -505,15 +527,16 @@ def test_a_training_step_without_a_loss_is_refused_under_prediction_gain():
             return None
 
     with pytest.raises(MisconfigurationException, match=r"`training_step` returned no loss.*define `curriculum_loss"):
-        trainer(CurriculumCallback(), max_steps=5).fit(Lossless(), loader())
+        trainer(CurriculumCallback(signal=PredictionGain()), max_steps=5).fit(Lossless(), loader())
 
 
-def test_a_training_step_that_leaves_out_a_batch_costs_one_reward():
+@pytest.mark.parametrize("signal", [PredictionGain, FirstOrderPredictionGain, GradientPredictionGain])
+def test_a_training_step_that_leaves_out_a_batch_costs_one_reward(signal):
     class Sometimes(Linear):
         def training_step(self, batch, batch_idx):
             return None if batch_idx == 7 else super().training_step(batch, batch_idx)
 
-    callback = CurriculumCallback()
+    callback = CurriculumCallback(signal=signal())
     trainer(callback, max_epochs=1).fit(Sometimes(), loader())
     assert callback.teacher.updates == 9
     assert sum(callback.teacher.skipped) == 1
@@ -557,7 +580,8 @@ def test_progress_is_divided_by_the_cost_of_the_batch():
 # ---------------------------------------------------------------- progress that is not finite
 
 
-def test_progress_that_is_not_finite_never_reaches_the_bandit(caplog):
+@pytest.mark.parametrize("signal", [PredictionGain, FirstOrderPredictionGain, GradientPredictionGain])
+def test_progress_that_is_not_finite_never_reaches_the_bandit(signal, caplog):
     class Breaking(Linear):
         def training_step(self, batch, batch_idx):
             loss = super().training_step(batch, batch_idx)
@@ -567,7 +591,7 @@ def test_progress_that_is_not_finite_never_reaches_the_bandit(caplog):
             for parameter in self.parameters():
                 parameter.grad.nan_to_num_()
 
-    callback = CurriculumCallback(Exp3(eta=0.1, epsilon=0.1))
+    callback = CurriculumCallback(Exp3(eta=0.1, epsilon=0.1), signal())
     policies = []
     watcher = pl.Callback()
     watcher.on_train_batch_end = lambda *_: policies.append(callback.teacher.probabilities().tolist())

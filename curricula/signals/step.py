@@ -27,7 +27,7 @@ class MicroBatch:
         self.batch = batch if random_state is None else same_batch(batch)
         self.batch_idx = batch_idx
         self.random_state = random_state
-        self.loss: Tensor | float = math.nan
+        self.loss: Tensor | float | None = None
         self.cost = 1.0
 
 
@@ -94,9 +94,13 @@ class Step:
 
     @property
     def loss(self) -> float:
-        """Loss of the training batch at the old parameters; the mean over micro-batches under accumulation."""
+        """Loss of the training batch at the old parameters; the mean over micro-batches under accumulation.
+
+        NaN where the training step returned none.
+        """
         if self._loss is None:
-            self._loss = _mean([float(micro.loss) for micro in self._micro_batches])
+            losses = [micro.loss for micro in self._micro_batches]
+            self._loss = _mean([math.nan if loss is None else float(loss) for loss in losses])
         return self._loss
 
     @property
@@ -168,6 +172,11 @@ class Step:
         """Add a micro-batch."""
         self._micro_batches.append(micro)
         self._loss = None
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether the loss of every micro-batch is known."""
+        return all(micro.loss is not None for micro in self._micro_batches)
 
     def set_loss(self, loss: Tensor | float) -> None:
         """Set the training loss of the last micro-batch."""

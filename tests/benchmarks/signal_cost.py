@@ -43,10 +43,11 @@ class Tokens:
 
 
 class Transformer(pl.LightningModule):
-    """A language model of about ten million parameters."""
+    """A language model, by default of about ten million parameters."""
 
-    def __init__(self, vocabulary: int = 1000, width: int = 512, layers: int = 3) -> None:
+    def __init__(self, vocabulary: int = 1000, width: int = 512, layers: int = 3, lr: float = 1e-4) -> None:
         super().__init__()
+        self.lr = lr
         self.embedding = nn.Embedding(vocabulary, width)
         layer = nn.TransformerEncoderLayer(width, 8, 4 * width, dropout=0.1, batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, layers)
@@ -60,7 +61,7 @@ class Transformer(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam."""
-        return torch.optim.Adam(self.parameters(), lr=1e-4)
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
 
 
 class Stopwatch(pl.Callback):

@@ -75,7 +75,7 @@ def test_one_step_of_gradient_descent_by_hand():
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=0.125)
 
-    callback = CurriculumCallback()
+    callback = CurriculumCallback(signal=PredictionGain())
     loader = CurriculumLoader({"only": torch.ones(4, dtype=torch.float64)}, batch_size=4, steps_per_epoch=2)
     trainer(callback, max_epochs=1).fit(OneWeight(), loader)
     # w = 1, 1.75, 2.3125: each step takes a quarter of the way to 4

@@ -17,7 +17,7 @@ from torch import nn
 
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import FixedPolicy
-from curricula.signals import GradientPredictionGain, Signal
+from curricula.signals import GradientPredictionGain, PredictionGain, Signal
 from curricula.signals.probe import Probe, as_loss, untouched
 from curricula.signals.random_state import RandomState
 from tests.models import Linear, Noisy, noisy_tasks, tasks_of_constants, trainer
@@ -516,7 +516,7 @@ def test_a_training_step_that_writes_to_parameters_is_refused_with_the_way_out()
             return super().training_step(batch, batch_idx)
 
     with pytest.raises(RuntimeError, match=r"`training_step` writes to parameters.*define `curriculum_loss"):
-        trainer(CurriculumCallback(), max_steps=3).fit(Averaging(), loader())
+        trainer(CurriculumCallback(signal=PredictionGain()), max_steps=3).fit(Averaging(), loader())
     trainer(CurriculumCallback(signal=GradientPredictionGain()), max_steps=3).fit(Averaging(), loader())
 
 
@@ -528,7 +528,7 @@ def test_a_training_step_that_differentiates_is_refused_with_the_way_out():
             return loss + slope.square().sum()
 
     with pytest.raises(RuntimeError, match=r"`training_step` differentiates by itself.*define `curriculum_loss"):
-        trainer(CurriculumCallback(), max_steps=3).fit(Penalised(), loader())
+        trainer(CurriculumCallback(signal=PredictionGain()), max_steps=3).fit(Penalised(), loader())
 
 
 def loader():
