@@ -29,6 +29,7 @@ from curricula.tracking.names import shortened
 from curricula.tracking.progress_bar import ProgressBarEntry
 from curricula.trainers import (
     check_micro_batches,
+    clips_gradients,
     find_loader,
     has_own_loss,
     horizon,
@@ -158,6 +159,7 @@ class CurriculumCallback(pl.Callback):
         self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context)
         self._amp = getattr(trainer.precision_plugin, "scaler", None)
         self._ranks = trainer.world_size
+        self._clips = clips_gradients(trainer, pl_module)
         self._step = None
         self._loggers = Loggers(trainer, self.history, figures=self._log_figures)
         self._progress_bar = ProgressBarEntry(trainer, self._progress_bar_items)
@@ -229,6 +231,7 @@ class CurriculumCallback(pl.Callback):
                 self.teacher.seed,
                 accumulation=trainer.accumulate_grad_batches,
                 world_size=self._ranks,
+                clips=self._clips,
             )
             self._stepped = False
         micro = MicroBatch(batch, batch_idx, RandomState(pl_module.device) if self.signal.needs_probe else None)

@@ -75,6 +75,13 @@ def horizon(trainer: pl.Trainer) -> int | None:
     return int(steps) if math.isfinite(steps) and steps >= 1 else None
 
 
+def clips_gradients(trainer: pl.Trainer, module: pl.LightningModule) -> bool:
+    """Tell whether gradients may be changed between the callback's hook and the optimiser's step."""
+    own = getattr(type(module), "configure_gradient_clipping", None)
+    names = getattr(own, "__module__", "").split(".")
+    return trainer.gradient_clip_val is not None or names[0] not in ("pytorch_lightning", "lightning")
+
+
 def overfit_limit(trainer: pl.Trainer) -> int | None:
     """Return the number of batches per task to repeat on purpose, or ``None``."""
     return int(trainer.num_training_batches) if getattr(trainer, "overfit_batches", 0) else None

@@ -17,9 +17,10 @@ class FirstOrderPredictionGain(Signal):
     .. math:: \nu = -\nabla_\theta L(x, \theta)^\top (\theta' - \theta)
 
     Prediction gain to first order in the parameter change of the actual optimiser: momentum, adaptive step sizes and
-    weight decay included, where gradient prediction gain supposes a plain gradient step. It needs a copy of the trained
-    parameters and no forward pass; with dropout the masks of a second forward pass add no noise. Where gradients are
-    clipped, the clipped ones are used. It ignores curvature and, like prediction gain, seeks noise.
+    weight decay included, where gradient prediction gain supposes a plain gradient step. The gradient is that of the
+    loss, unscaled and unclipped; what clipping does to the step is in the parameter change. It needs a copy of the
+    trained parameters (where the trainer clips, one of the gradients too) and no forward pass; with dropout the masks
+    of a second forward pass add no noise. It ignores curvature and, like prediction gain, seeks noise.
 
     Under manual optimisation the gains of all optimiser steps of the batch are added up.
 
@@ -36,9 +37,10 @@ class FirstOrderPredictionGain(Signal):
         """Copy the trained parameters."""
         self._add_last(step)
         parameters = step.trained_parameters()
-        # The gradients themselves, not copies: they are clipped in place between here and the step.
-        gradients = [parameter.grad for parameter in parameters]
         copies = [parameter.detach().clone() for parameter in parameters]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if step.clips:
+            gradients = [gradient.clone() for gradient in gradients]
         step.notes["last"] = (parameters, copies, gradients, step.gradient_scale)
 
     def after_step(self, step: Step) -> float:

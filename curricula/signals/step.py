@@ -40,6 +40,7 @@ class Step:
         tasks: names of all tasks, in the order of the arms.
         target: name of the target task, or ``None``.
         accumulation: micro-batches that the trainer accumulates into a step; the last step of an epoch may have fewer.
+        clips: whether the trainer may change the gradients between ``before_step`` and the optimiser's step.
         world_size: ranks whose gradients are averaged.
         notes: a place for the signal to keep what it measured in ``before_step`` until ``after_step``.
         closed: whether the draw was rewarded or discarded; nothing can be measured any more.
@@ -54,6 +55,7 @@ class Step:
         "_sample",
         "_seed",
         "accumulation",
+        "clips",
         "closed",
         "draw",
         "notes",
@@ -75,6 +77,7 @@ class Step:
         *,
         accumulation: int = 1,
         world_size: int = 1,
+        clips: bool = False,
     ) -> None:
         self.draw = draw
         self.task = draw.task
@@ -84,6 +87,7 @@ class Step:
         self._seed = seed
         self.accumulation = accumulation
         self.world_size = world_size
+        self.clips = clips
         self.notes: dict[str, Any] = {}
         self._module = module
         self._probe = probe

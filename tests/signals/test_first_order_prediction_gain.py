@@ -41,12 +41,35 @@ def test_under_plain_sgd_it_is_the_step_size_times_gradient_prediction_gain():
     assert first_order.tolist() == pytest.approx((lr * norm).tolist(), rel=1e-9)
 
 
-def test_with_clipping_the_clipped_gradient_is_used():
-    lr, most = 0.01, 0.5
-    model = Exact(lr)
-    seen = progress(model, FirstOrderPredictionGain(), gradient_clip_val=most)
-    by_hand = [lr * min(float(gradient.norm()), most) ** 2 for gradient in model.gradients]
-    assert seen.tolist() == pytest.approx(by_hand, rel=1e-4)  # clipping divides by the norm plus 1e-6
+class ClipsItself(Exact):
+    """Overrides the hook in which Lightning clips."""
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
+        self.clip_gradients(optimizer, gradient_clip_val=0.5, gradient_clip_algorithm="norm")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (Exact, {"gradient_clip_val": 0.5}),
+        (Exact, {"gradient_clip_val": 0.05, "gradient_clip_algorithm": "value"}),
+        (ClipsItself, {}),
+    ],
+)
+def test_with_clipping_it_is_the_gradient_of_the_loss_and_the_step_that_was_made(kind, options):
+    model = kind(0.01)
+    seen = progress(model, FirstOrderPredictionGain(), **options)
+    steps = zip(model.gradients, model.before, model.after, strict=True)
+    by_hand = [-float(torch.dot(gradient, new - old)) for gradient, old, new in steps]
+    assert seen.tolist() == pytest.approx(by_hand, rel=1e-12)
+    assert min(float(gradient.norm()) for gradient in model.gradients) > 0.5, "there is something to clip"
+
+
+@pytest.mark.parametrize("kind", [Exact, ClipsItself])
+def test_with_clipping_it_is_prediction_gain_as_steps_get_small(kind):
+    lr, options = 1e-7, {"gradient_clip_val": 0.5}
+    ratio = progress(kind(lr), FirstOrderPredictionGain(), **options) / progress(kind(lr), PredictionGain(), **options)
+    assert ratio.tolist() == pytest.approx([1.0] * STEPS, rel=1e-3)
 
 
 class ByHand(Exact):
