@@ -85,12 +85,25 @@ def _with_signal(make: Callable[[], Signal]) -> Method:
     return lambda work, seed: CurriculumCallback(signal=make(), target=work.target, seed=seed)
 
 
+def _noise_share(share: float) -> Method:
+    """A fixed policy that knows which tasks are noise: what could be hoped for from leaving them alone."""
+
+    def make(work: Workload, seed: int) -> CurriculumCallback:
+        noise = [name.startswith("noise") for name in work.tasks(seed)]
+        each = share / max(1, sum(noise)), (1 - share) / (len(noise) - sum(noise))
+        policy = FixedPolicy([each[0] if is_noise else each[1] for is_noise in noise])
+        return CurriculumCallback(policy, GradientPredictionGain(), target=work.target, seed=seed)
+
+    return make
+
+
 METHODS: dict[str, Method] = {
     "uniform": lambda work, seed: CurriculumCallback(
         FixedPolicy.uniform(), GradientPredictionGain(), target=work.target, seed=seed
     ),
     "curriculum": lambda work, seed: CurriculumCallback(target=work.target, seed=seed),
     **{f"curriculum, {name}": _with_signal(make) for name, make in SIGNALS.items()},
+    **{f"fixed, {percent} % noise": _noise_share(percent / 100) for percent in (0, 10, 20, 30)},
     "paper's constants": lambda work, seed: CurriculumCallback(
         Exp3S.paper(), PredictionGain(), target=work.target, seed=seed
     ),

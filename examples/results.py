@@ -16,7 +16,7 @@ from examples.comparison import METHODS, WORKLOADS, Run, compare, comparison, ma
 SEEDS = {"parity_staircase": 8, "parity_staircase_8": 10, "repeat_copy": 12}
 """Seeds per workload."""
 
-SHOWN = ["uniform", "curriculum", "curriculum, GPG", "curriculum, FPG", "curriculum, SPG", "paper's constants"]
+SHOWN = ["uniform", "curriculum", "curriculum, PG", "curriculum, GPG", "curriculum, SPG", "paper's constants"]
 """Methods of the tables."""
 
 FIRST_SEED = 100

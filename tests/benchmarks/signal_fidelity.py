@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,27 +125,33 @@ class Together(Signal):
     needs_gradients = True
     needs_samples = True
 
-    def __init__(self, compared: dict[str, type[Signal]]) -> None:
+    def __init__(self, compared: Mapping[str, Callable[[], Signal]]) -> None:
         self.signals = {name: make() for name, make in compared.items()}
         self.rows: list[list[float]] = []
+        # Only where one of them does: the trainer must accumulate for it.
+        self.needs_micro_batches = any(signal.needs_micro_batches for signal in self.signals.values())  # type: ignore[misc]
+
+    def after_backward(self, step: Step) -> None:
+        """Let each look at the gradients so far, with notes of its own."""
+        self._each(step, lambda signal: signal.after_backward(step))
 
     def before_step(self, step: Step) -> None:
         """Let each measure, with notes of its own."""
-        notes = dict(step.notes)
-        for name, signal in self.signals.items():
-            step.notes = notes.setdefault(name, {})
-            signal.before_step(step)
-        step.notes = notes
+        self._each(step, lambda signal: signal.before_step(step))
 
     def after_step(self, step: Step) -> float:
         """Note what each saw and return the first."""
-        notes, row = step.notes, []
-        for name, signal in self.signals.items():
-            step.notes = notes[name]
-            row.append(signal.after_step(step))
-        step.notes = notes
+        row: list[float] = []
+        self._each(step, lambda signal: row.append(signal.after_step(step)))
         self.rows.append(row)
         return row[0]
+
+    def _each(self, step: Step, do: Callable[[Signal], object]) -> None:
+        notes = step.notes
+        for name, signal in self.signals.items():
+            step.notes = notes.setdefault(name, {})
+            do(signal)
+        step.notes = notes
 
 
 def _measure(name: str, steps: int, seed: int) -> dict[str, Any]:
