@@ -26,6 +26,7 @@ from curricula.signals import (
     FirstOrderPredictionGain,
     GradientL2Gain,
     GradientPredictionGain,
+    GradientVariationalComplexityGain,
     L2Gain,
     MeanPredictionGain,
     PredictionGain,
@@ -33,16 +34,27 @@ from curricula.signals import (
     Signal,
     TargetPredictionGain,
     UnbiasedGradientPredictionGain,
+    VariationalComplexityGain,
 )
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Comparison, Curve
 from curricula.tracking.report import Section, write_report
 from examples.junk_arms import junk_arms
 from examples.parity_staircase import staircase
+from examples.parity_staircase.model import VariationalParityModel
+from examples.parity_staircase.tasks import INPUTS, STEPS
 from examples.repeat_copy import repeat_copy
+from examples.repeat_copy.model import VariationalRepeatCopyModel
 from examples.workload import Workload
 
 Method = Callable[[Workload, int], CurriculumCallback]
+
+
+def variational(workload: Workload, model: Callable[[], pl.LightningModule]) -> Workload:
+    """Return the workload with a model whose weights are Gaussian."""
+    return replace(
+        workload, name=f"{workload.name}_variational", title=f"{workload.title}, Gaussian weights", model=model
+    )
 
 
 def in_halves(workload: Workload) -> Workload:
@@ -61,6 +73,12 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "repeat_copy": repeat_copy,
     "junk_arms_4_10_6": junk_arms,
     "junk_arms_8_24_0": lambda: junk_arms(useful=8, noise=24, duplicates=0),
+    "parity_staircase_8_variational": lambda: variational(
+        staircase(duplicates=0), lambda: VariationalParityModel(INPUTS + STEPS, samples=64 * 8_000)
+    ),
+    "repeat_copy_variational": lambda: variational(
+        repeat_copy(), lambda: VariationalRepeatCopyModel(4, 64, samples=16 * 40 * 12_000)
+    ),
     "parity_staircase_8_halves": lambda: in_halves(staircase(duplicates=0, batch_size=32)),
     "parity_staircase_halves": lambda: in_halves(staircase(batch_size=32)),
     "repeat_copy_halves": lambda: in_halves(repeat_copy(batch_size=8)),
@@ -78,6 +96,8 @@ SIGNALS: dict[str, Callable[[], Signal]] = {
     "MPG": MeanPredictionGain,
     "L2G": L2Gain,
     "GL2G": GradientL2Gain,
+    "VCG": VariationalComplexityGain,
+    "GVCG": GradientVariationalComplexityGain,
 }
 
 
@@ -163,8 +183,10 @@ class Evaluation(pl.Callback):
         step = trainer.global_step
         if step % self._workload.evaluate_every or step == (self.steps[-1] if self.steps else 0):
             return
+        pl_module.eval()
         with torch.no_grad():
             losses = {name: _loss(pl_module.training_step(held, 0)) for name, held in self._batches.items()}
+        pl_module.train()
         self.steps.append(trainer.global_step)
         self.target_loss.append(losses[self._workload.target])
         self.mean_loss.append(statistics.fmean(losses.values()))

@@ -66,7 +66,7 @@ class GradientVariationalComplexityGain(Signal):
             id(parameter): gradient
             for parameter, gradient in zip(step.trained_parameters(), step.gradients(), strict=True)
         }
-        for part in variational_modules(step._module):
+        for part in variational_modules(step.module):
             products = self._products(part, gradients)
             if products:
                 step.notes["product"] = step.notes.get("product", 0.0) + torch.stack(products).sum()

@@ -35,6 +35,7 @@ class Step:
     """One optimiser step on one task: the loss, the gradients, the parameters, and a probe of the loss.
 
     Attributes:
+        module: the module in training.
         draw: the draw that chose the task.
         task: name of the task.
         tasks: names of all tasks, in the order of the arms.
@@ -50,7 +51,6 @@ class Step:
         "_gradient_scale",
         "_loss",
         "_micro_batches",
-        "_module",
         "_probe",
         "_sample",
         "_seed",
@@ -58,6 +58,7 @@ class Step:
         "clips",
         "closed",
         "draw",
+        "module",
         "notes",
         "target",
         "task",
@@ -89,7 +90,7 @@ class Step:
         self.world_size = world_size
         self.clips = clips
         self.notes: dict[str, Any] = {}
-        self._module = module
+        self.module = module
         self._probe = probe
         self.closed = False
         self._micro_batches: list[MicroBatch] = []
@@ -154,18 +155,18 @@ class Step:
 
     def parameters(self) -> list[Tensor]:
         """Return the trainable parameters (not copies)."""
-        return [parameter for parameter in self._module.parameters() if parameter.requires_grad]
+        return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
 
     def trained_parameters(self) -> list[Tensor]:
         """Return the parameters that have a gradient (not copies), in the order of :meth:`gradients`."""
-        return [parameter for parameter in self._module.parameters() if parameter.grad is not None]
+        return [parameter for parameter in self.module.parameters() if parameter.grad is not None]
 
     def gradients(self) -> list[Tensor]:
         """Return the gradients of the step's loss: unscaled and unclipped.
 
         Only valid in ``before_step`` and, for the micro-batches so far, in ``after_backward``.
         """
-        gradients = [parameter.grad for parameter in self._module.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
         if self._gradient_scale != 1.0:
             return list(torch._foreach_div(gradients, self._gradient_scale))
         return gradients

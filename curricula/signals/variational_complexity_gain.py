@@ -63,4 +63,4 @@ def check_variational(signal: Signal, module: nn.Module) -> None:
 
 def _complexity(step: Step) -> Tensor:
     with torch.no_grad():
-        return torch.stack([part.kl() for part in variational_modules(step._module)]).sum()
+        return torch.stack([part.kl() for part in variational_modules(step.module)]).sum()

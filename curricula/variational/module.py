@@ -137,12 +137,19 @@ class Variational(nn.Module):
 
     def kl(self) -> Tensor:
         """Return the divergence of the weights from their prior, shape ``()``, in nats and float64; differentiable."""
-        parts = [divergence(*gaussians) for gaussians in self._gaussians()]
+        parts = [divergence(*gaussians) for gaussians in self.gaussians()]
         return torch.stack(parts).sum()
 
     def kl_gradients(self) -> list[Gradients]:
         """Return the derivatives of :meth:`kl`, one entry per name; those of a shared prior are parts of a sum."""
-        return [divergence_gradients(*gaussians) for gaussians in self._gaussians()]
+        return [divergence_gradients(*gaussians) for gaussians in self.gaussians()]
+
+    def gaussians(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Yield mean and ``rho`` of every tensor, and those of its prior, shape ``()``, in the order of ``names``."""
+        size = len(self.names)
+        priors = zip(self.prior_mean.expand(size), self.prior_rho.expand(size), strict=True)
+        for mean, rho, (prior_mean, prior_rho) in zip(self._means(), self.rho, priors, strict=True):
+            yield mean, rho, prior_mean, prior_rho
 
     def loss(self, expected_loss: Tensor) -> Tensor:
         """Return the training loss, ``expected_loss + kl() / samples``.
@@ -165,12 +172,6 @@ class Variational(nn.Module):
     def _means(self) -> list[Tensor]:
         parameters = dict(self.module.named_parameters())
         return [parameters[name] for name in self.names]
-
-    def _gaussians(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        size = len(self.names)
-        priors = zip(self.prior_mean.expand(size), self.prior_rho.expand(size), strict=True)
-        for mean, rho, (prior_mean, prior_rho) in zip(self._means(), self.rho, priors, strict=True):
-            yield mean, rho, prior_mean, prior_rho
 
 
 def variational_modules(module: nn.Module) -> list[Variational]:

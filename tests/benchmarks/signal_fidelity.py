@@ -47,9 +47,9 @@ class GainWithoutDropout(PredictionGain):
         return float(step.notes["old"]) - self._loss(step)
 
     def _loss(self, step: Step) -> float:
-        step._module.eval()
+        step.module.eval()
         loss = step.probe_loss()
-        step._module.train()
+        step.module.train()
         return loss
 
 
