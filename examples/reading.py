@@ -97,7 +97,7 @@ def main() -> None:
         sections.append(Section(case.title, workload.text, history=history))
         rows.append(_numbers(name, run, workload, history))
     text = _markdown(rows)
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    (options.runs / "table.md").write_text(text + "\n", encoding="utf-8")
     print(text)
     print(f"the page: {write_report(options.runs / 'index.html', sections, title='Curricula to read')}")
 
