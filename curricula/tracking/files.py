@@ -121,7 +121,7 @@ def _from_checkpoint(path: Path) -> CurriculumHistory:
             f"not loaded because they could run code ({str(error).splitlines()[0]}); "
             "save the history alone with callback.history.save(path)"
         ) from error
-    except Exception as error:  # noqa: BLE001 - whatever damage makes the reader raise
+    except Exception as error:
         text = (str(error).splitlines() or ["the file ends too early"])[0]
         raise ValueError(f"{path} cannot be loaded as a checkpoint: {text}") from error
     callbacks = content.get("callbacks") if isinstance(content, Mapping) else None
