@@ -80,7 +80,7 @@ def rewards_chart(history: CurriculumHistory) -> go.Figure:
     title = "Reward of each task"
     if len(history.tasks) > FEW:
         rewards = binned_means(history, "reward", _parts(history))
-        return _map(history, rewards, title, "reward", colours="RdBu", limits=(-1.0, 1.0), means=_mean)
+        return _map(history, rewards, title, "reward", limits=(-1.0, 1.0), means=_mean)
     figure = _lines(history, "reward", title, "reward %{y:.2f}", smoothing=12)
     return figure.update_yaxes(range=[-1.05, 1.05], title="reward, smoothed")
 

@@ -165,7 +165,7 @@ def _steps(figure: go.Figure, groups: Mapping[str, list[Curve]], names: Mapping[
     )
     text = "optimiser steps to the goal" + ("<br>(cross: not reached)" if unsolved else "")
     longest = max((max(curve.updates, default=0) for group in groups.values() for curve in group), default=0)
-    steps_axis(figure, round(1.04 * longest), text, row=1, col=2)
+    steps_axis(figure, 1.05 * longest, text, row=1, col=2)
 
 
 def _seed(curve: Curve) -> str:

@@ -105,7 +105,7 @@ def new_chart(title: str, height: int, figure: go.Figure | None = None) -> go.Fi
     )
 
 
-def steps_axis(figure: go.Figure, steps: int, text: str = "optimiser steps", **where: Any) -> go.Figure:
+def steps_axis(figure: go.Figure, steps: float, text: str = "optimiser steps", **where: Any) -> go.Figure:
     """Make an x axis one of steps, from 0 to ``steps``."""
     ticks = {"dtick": 1} if steps <= 6 else {"tickformat": "~s", "nticks": 8}
     return figure.update_xaxes(range=[0, max(1, steps)], title={"text": text, "standoff": 8}, **ticks, **where)
