@@ -53,12 +53,12 @@ CASES = {
     "collapsed": Case(
         "A collapsed curriculum: a large step, no exploration, no sharing",
         staircase,
-        lambda work: CurriculumCallback(Exp3(eta=0.1, epsilon=0.0), target=work.target),
+        lambda work: CurriculumCallback(Exp3(eta=0.1, epsilon=0.0), PredictionGain(), target=work.target),
     ),
     "jumping": Case(
         "A jumping curriculum: far too large a step",
         staircase,
-        lambda work: CurriculumCallback(Exp3S(eta=1.0, epsilon=0.0), target=work.target),
+        lambda work: CurriculumCallback(Exp3S(eta=1.0, epsilon=0.0), PredictionGain(), target=work.target),
     ),
     "noise": Case(
         "A curriculum that chases noise",

@@ -64,31 +64,36 @@ def drawn(page: Page) -> int:
     return sum("main-svg" in (picture.get("class") or "").split() for picture in page.every("svg"))
 
 
-def test_every_chart_is_drawn_in_the_colours_of_the_scheme(tmp_path, opened):
+def test_every_chart_is_drawn(tmp_path, opened):
     grid = {"a": [str(k) for k in range(13)], "b": [str(k) for k in range(13)]}
     sections = [
-        Section("Few", history=staircase(3), runs={"a": [staircase(3)] * 2}),
-        Section("Grid", history=staircase(169, grid=grid)),
-        Section("Many", history=staircase(1000)),
+        Section("Few", history=staircase(3, steps=300), runs={"a": [staircase(3, steps=300)] * 2}),
+        Section("Grid", history=staircase(169, steps=300, grid=grid)),
+        Section("Many", history=staircase(1000, steps=300)),
     ]
-    path = write_report(tmp_path / "page.html", sections)
-    for scheme, flags in (("light", ()), ("dark", (DARK,))):
+    text, console = opened(write_report(tmp_path / "page.html", sections))
+    page = Page(text)
+    assert console == []
+    assert page.every("html")[0]["data-charts"] == "drawn"
+    charts = [attributes for attributes in page.every("div") if "chart" in (attributes.get("class") or "").split()]
+    assert len(charts) == (6 + 1) + 7 + 6
+    assert drawn(page) >= len(charts)
+    assert "could not be drawn" not in "".join(page.text)
+    ranges = page.every("input")
+    assert [(one["type"], one["max"]) for one in ranges] == [("range", "23")]
+    assert ranges[0]["aria-valuetext"].startswith("from step ")
+    titles = {button.get("data-title") for button in page.every("button")}
+    assert "Zoom" in titles
+    assert not [title for title in titles if title and ("hare" in title or "loud" in title)]
+
+
+def test_the_charts_have_the_colours_of_the_readers_scheme(tmp_path, opened):
+    path = write_report(tmp_path / "page.html", [Section("A run", history=staircase(3, steps=50))])
+    for scheme, other, flags in (("light", "dark", ()), ("dark", "light", (DARK,))):
         text, console = opened(path, *flags)
-        page = Page(text)
         assert console == []
-        assert page.every("html")[0]["data-charts"] == "drawn"
-        charts = [attributes for attributes in page.every("div") if "chart" in (attributes.get("class") or "").split()]
-        assert len(charts) == (6 + 1) + 7 + 6
-        assert drawn(page) >= len(charts)
-        assert "could not be drawn" not in "".join(page.text)
         assert BLUE[scheme] in text
-        assert BLUE["dark" if scheme == "light" else "light"] not in text
-        ranges = page.every("input")
-        assert [(one["type"], one["max"]) for one in ranges] == [("range", "23")]
-        assert ranges[0]["aria-valuetext"].startswith("from step ")
-        titles = {button.get("data-title") for button in page.every("button")}
-        assert "Zoom" in titles
-        assert not [title for title in titles if title and ("hare" in title or "loud" in title)]
+        assert BLUE[other] not in text
 
 
 def test_names_are_shown_and_do_nothing(tmp_path, opened):

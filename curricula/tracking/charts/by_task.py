@@ -156,7 +156,6 @@ def _map(
     what: str,
     *,
     means: Callable[[FloatArray], FloatArray],
-    colours: str = "Cividis",
     limits: tuple[float, float] | None = None,
     logarithmic: bool = False,
     percent: bool = False,
@@ -185,7 +184,7 @@ def _map(
         customdata=small(rows) if logarithmic else None,
         zmin=low,
         zmax=high,
-        colorscale=colours,
+        colorscale="Cividis",
         colorbar=bar,
         hoverongaps=False,
         hovertemplate="%{y}<br>about step %{x:,.0f}<br>"
