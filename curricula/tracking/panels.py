@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
+_ROWS = "Bars hold the middle 80 % of a task's steps, dots are their middle; the dotted line is uniform sampling."
+
+
 def panels(
     history: CurriculumHistory | None,
     comparison: Comparison | None = None,
@@ -89,7 +92,8 @@ def _charts_of_run(history: CurriculumHistory) -> list[dict[str, Any]]:
         ),
         _chart(
             "The syllabus as a map",
-            "Which task was practised when, and how much of the training it got. The target is marked in red.",
+            "Which task was practised when, and how much of the training it got. The target is marked in red. "
+            + ("" if charts.has_grid(history) else _ROWS),
             syllabus_words(history),
             charts.syllabus_chart(history),
         ),

@@ -29,7 +29,8 @@ def syllabus_chart(history: CurriculumHistory) -> go.Figure:
     """Draw when and how much each task was practised.
 
     Tasks on a grid of two axes become maps: the share of steps and the step of the highest probability. Other tasks
-    become rows: the time in which the middle four fifths of their steps lay, and their share.
+    become rows: the time in which the middle four fifths of their steps lay, with their middle as a dot, and their
+    share, with a dotted line at uniform sampling's.
 
     Args:
         history: without a step, the chart says so.
@@ -58,7 +59,7 @@ def _maps(history: CurriculumHistory) -> go.Figure:
 def _rows(history: CurriculumHistory) -> go.Figure:
     kept, others = leading(history, ROWS)
     names = labels([history.tasks[arm] for arm in kept], history.target)
-    titles = ("When: 80 % of its steps, and their middle", "How much (dotted: uniform)")
+    titles = ("When", "How much")
     height = map_height(len(names)) + 30
     figure = make_subplots(
         1, 2, shared_yaxes=True, column_widths=[0.68, 0.32], horizontal_spacing=0.05, subplot_titles=titles
