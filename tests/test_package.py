@@ -24,7 +24,9 @@ def modules_after(statement: str) -> set[str]:
         ("import curricula", {"torch", "numpy", "pytorch_lightning", "wandb", "matplotlib"}),
         ("import curricula.bandits, curricula.rewards, curricula.teacher", {"torch", "pytorch_lightning", "wandb"}),
         ("from curricula import CurriculumCallback, CurriculumDataModule", {"wandb", "curricula.tracking.figures"}),
-        ("import curricula.tracking", {"wandb", "matplotlib"}),
+        ("import curricula.tracking", {"wandb", "matplotlib", "plotly"}),
+        ("import curricula.tracking.report, curricula.tracking.table", {"matplotlib", "plotly", "jinja2", "pyarrow"}),
+        ("import curricula.tracking.charts", {"matplotlib", "wandb"}),
     ],
 )
 def test_importing_a_part_loads_nothing_that_it_does_not_need(statement, absent):
@@ -55,6 +57,8 @@ def test_imports_point_downwards_only():
         "tracking",
         "trainers",
         "callback",
+        "cli",
+        "__main__",
     ]
     allowed = {
         "randomness": {"state"},

@@ -1,4 +1,4 @@
-"""Task names made fit to be shown."""
+"""Task names and numbers made fit to be shown."""
 
 from __future__ import annotations
 
@@ -24,3 +24,13 @@ def shortened(name: str, length: int) -> str:
         return text
     end = (length - 1) * 9 // 20
     return text[: length - 1 - end].rstrip() + "…" + text[len(text) - end :].lstrip()
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number with what it counts.
+
+    Example:
+        >>> counted(1, "step"), counted(2000, "step")
+        ('1 step', '2,000 steps')
+    """
+    return f"{count:,} {what}" + "s" * (count != 1)

@@ -7,8 +7,21 @@ import pytest
 
 from curricula.teacher import Draw
 from curricula.tracking import CurriculumHistory
-from curricula.tracking.curves import Curve, median_curve, median_reached
-from curricula.tracking.summary import binned_losses, peak_steps, rolling_mean, rows_of_tasks, shares, spans
+from curricula.tracking.curves import Curve, median_curve, median_reached, range_curve
+from curricula.tracking.groups import band, effective_line, mean_loss_line, target_loss_line
+from curricula.tracking.summary import (
+    binned_losses,
+    binned_means,
+    binned_quantiles,
+    binned_shares,
+    leading,
+    peak_steps,
+    policy_in_parts,
+    rolling_mean,
+    rows_of_tasks,
+    shares,
+    spans,
+)
 
 
 def recorded(arms, losses, num_tasks=3, policies=None):
@@ -96,3 +109,63 @@ def test_the_median_curve_keeps_runs_that_arrived_and_leaves_out_those_that_gave
 )
 def test_runs_that_did_not_arrive_count_as_never(reached, median):
     assert median_reached([Curve([1], [1.0], reached=steps) for steps in reached]) == median
+
+
+def test_the_most_practised_and_the_target_lead():
+    history = recorded([0, 1, 1, 3, 3, 3, 4], [1.0] * 7, num_tasks=5)
+    assert [rows.tolist() for rows in leading(history, 5)] == [[0, 1, 2, 3, 4], []]
+    assert [rows.tolist() for rows in leading(history, 3)] == [[0, 1, 3], [2, 4]]
+    history.target = "2"
+    assert [rows.tolist() for rows in leading(history, 3)] == [[1, 2, 3], [0, 4]]
+
+
+def test_the_policy_in_parts_is_the_mean_of_its_snapshots():
+    policies = np.array([[0.5, 0.5], [0.3, 0.7], [0.2, 0.8], [0.4, 0.6]])
+    history = recorded([0] * 4, [1.0] * 4, num_tasks=2, policies=policies)
+    edges, means = policy_in_parts(history, 2)
+    assert edges.tolist() == [0, 2, 4]
+    np.testing.assert_allclose(means, [[0.4, 0.6], [0.3, 0.7]], rtol=1e-6)
+    edges, means = policy_in_parts(history, 9)
+    np.testing.assert_allclose(means, policies, rtol=1e-6)
+    assert edges.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_quantiles_are_of_each_part_and_of_finite_values():
+    history = recorded([0] * 6, [1.0, 2.0, 3.0, np.nan, np.nan, 5.0], num_tasks=1)
+    np.testing.assert_array_equal(binned_quantiles(history, "loss", 2, [0.0, 0.5]), [[1.0, 5.0], [2.0, 5.0]])
+    assert np.isnan(binned_quantiles(history, "loss", 6, [0.5])[0, 3:5]).all()
+
+
+def test_shares_of_each_part_sum_to_one():
+    np.testing.assert_array_equal(
+        binned_shares(recorded([0, 1, 1, 1], [1.0] * 4, num_tasks=2), 2), [[0.5, 0], [0.5, 1]]
+    )
+
+
+def test_means_leave_out_what_is_not_finite():
+    history = recorded([0, 0, 1, 1], [1.0, np.inf, 3.0, 5.0], num_tasks=2)
+    np.testing.assert_array_equal(binned_means(history, "loss", 2), [[1.0, np.nan], [np.nan, 4.0]])
+
+
+def test_the_range_holds_every_run_that_is_left():
+    at, low, high = range_curve([Curve([1, 2], [1.0, 0.1], reached=2), Curve([1, 2, 3], [3.0, 2.0, 0.3], reached=3)])
+    assert (at.tolist(), low.tolist(), high.tolist()) == ([1, 2, 3], [1.0, 0.1, 0.1], [3.0, 2.0, 0.3])
+
+
+def test_a_band_of_runs_leaves_out_those_that_have_ended():
+    long = recorded([0] * 40, [4.0] * 40, num_tasks=2)
+    short = recorded([0] * 20, [2.0] * 20, num_tasks=2)
+    found = band([long, short], mean_loss_line)
+    half = np.abs(found.steps - 10).argmin()
+    assert (found.low[half], found.median[half], found.high[half]) == (2.0, 3.0, 4.0)
+    assert found.low[np.abs(found.steps - 30).argmin()] == 4.0
+    assert found.steps[-1] == 40
+    assert band([long], effective_line).median[-1] == pytest.approx(2.0)
+
+
+def test_every_task_counts_alike_in_the_mean_loss():
+    history = recorded([0] * 9 + [1] + [0] * 10, [2.0] * 9 + [8.0] + [2.0] * 10, num_tasks=3)
+    assert mean_loss_line(history)[1].tolist() == [5.0, 5.0]
+    assert np.isnan(target_loss_line(history)[1]).all()
+    history.target = "1"
+    assert target_loss_line(history)[1].tolist() == [8.0, 8.0]
