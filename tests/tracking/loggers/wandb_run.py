@@ -48,7 +48,7 @@ class WandbRun:
             if kind == "history":
                 self.rows.append(_nested(record.history.item))
             for update in {"run": [record.run.config], "config": [record.config]}.get(kind or "", []):
-                self.config.update(_nested(update.update))
+                _nested(update.update, self.config)
 
     def series(self, name: str) -> list[tuple[int, Any]]:
         """Step of the trainer and value, wherever there is one."""
@@ -69,12 +69,16 @@ class WandbRun:
         )
 
 
-def _nested(items: Any) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+def _nested(items: Any, into: dict[str, Any] | None = None) -> dict[str, Any]:
+    result: dict[str, Any] = {} if into is None else into
     for item in items:
         *outer, last = item.nested_key or [item.key]
         place = result
         for key in outer:
             place = place.setdefault(key, {})
-        place[last] = json.loads(item.value_json)
+        value = json.loads(item.value_json)
+        if isinstance(value, dict) and isinstance(place.get(last), dict):
+            place[last].update(value)
+        else:
+            place[last] = value
     return result

@@ -1,0 +1,289 @@
+"""Weights & Biases: what is in the run's file after training, as W&B would show it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import wandb
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
+
+from curricula import CurriculumCallback, CurriculumLoader, Teacher
+from curricula.bandits import Exp3S
+from curricula.signals import PredictionGain
+from curricula.tracking.loggers import schedule
+from tests.models import Linear, tasks_of_constants, trainer
+from tests.tracking.loggers.wandb_run import WandbRun
+
+ROOT = Path(__file__).parents[3]
+
+
+class Model(Linear):
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.log("loss", loss)
+        return loss
+
+
+def loader():
+    names = [f"{length} x {repeats}" for length in range(4) for repeats in range(3)]
+    grid = {"length": [str(k) for k in range(4)], "repeats": [str(k) for k in range(3)]}
+    return CurriculumLoader(tasks_of_constants(names), batch_size=4, steps_per_epoch=10, grid=grid)
+
+
+def fit(folder, callback, *others, max_steps=40, ckpt_path=None, **options):
+    logger = WandbLogger(save_dir=folder, offline=True, project="test", **options)
+    fitter = trainer(
+        callback,
+        *others,
+        max_steps=max_steps,
+        logger=logger,
+        log_every_n_steps=10,
+        enable_checkpointing=bool(others),
+    )
+    fitter.fit(Model(lr=1e-3), loader(), ckpt_path=ckpt_path)
+    logger.experiment.finish()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "GAP", 20)
+        fit(folder, CurriculumCallback(target="1 x 1"))
+    return WandbRun(folder)
+
+
+def test_the_numbers_have_the_steps_of_lightnings_own(run):
+    steps = [9, 19, 29, 39]
+    assert [step for step, _ in run.series("loss")] == steps
+    for name in ("effective_tasks", "target_probability", "progress_rate", "reward", "skipped", "signal_time_share"):
+        assert [step for step, _ in run.series(f"curriculum/{name}")] == steps, name
+
+
+def test_no_step_goes_back(run):
+    for axis in ("_step", "trainer/global_step"):
+        values = [row[axis] for row in run.rows]
+        assert values == sorted(values)
+    assert len({row["_step"] for row in run.rows}) == len(run.rows)
+
+
+def test_the_numbers_are_drawn_over_the_trainers_step(run):
+    axes = {metric.glob_name: metric.step_metric for metric in run.metrics if metric.glob_name}
+    assert axes["curriculum/*"] == "trainer/global_step"
+
+
+def test_there_are_no_panels_per_task(run):
+    keys = {key for row in run.rows for key in row if key.startswith("curriculum/")}
+    assert len(keys) == 8 + 3 + 3 + 1
+    assert not any(" x " in key for key in keys)
+
+
+def test_lines_of_the_leading_tasks_are_native_charts_over_tables(run):
+    for name in ("policy_lines", "loss_lines", "reward_lines"):
+        panel = run.config["_wandb"]["visualize"][f"curriculum/{name}"]
+        assert panel["panel_type"] == "Vega2"
+        assert f"curriculum/{name}_table" in json.dumps(panel)
+        assert [step for step, _ in run.series(f"curriculum/{name}_table")] == [19, 40]
+        table = run.table(f"curriculum/{name}_table")
+        assert table["columns"] == ["step", "lineKey", "lineVal"]
+        tasks = {key for _, key, _ in table["data"]}
+        assert len(tasks - {"all others"}) <= 10
+        assert "1 x 1 (target)" in tasks
+    sums: dict[float, float] = {}
+    for step, _, value in run.table("curriculum/policy_lines_table")["data"]:
+        sums[step] = sums.get(step, 0.0) + value
+    assert all(abs(total - 1) < 5e-3 for total in sums.values()), "the lines of the policy sum to 1"
+
+
+def test_the_pictures_are_there(run):
+    for name in ("policy", "losses", "syllabus"):
+        series = run.series(f"curriculum/{name}")
+        assert [step for step, _ in series] == [19, 40]
+        assert series[-1][1]["_type"] in ("image-file", "plotly-file")
+        assert run.media(series[-1][1]).stat().st_size > 1000
+
+
+def test_the_table_of_the_tasks_comes_once_at_the_end(run):
+    assert [step for step, _ in run.series("curriculum/tasks")] == [40]
+    table = run.table("curriculum/tasks")
+    assert table["columns"][:5] == ["task", "length", "repeats", "draws", "share"]
+    assert [row[:3] for row in table["data"]] == [[f"{a} x {b}", str(a), str(b)] for a in range(4) for b in range(3)]
+    assert sum(row[3] for row in table["data"]) == 40
+
+
+def test_the_configuration_is_the_allowlist_and_nothing_else(run):
+    assert set(run.config) == {"_wandb", "curriculum"}
+    found = run.config["curriculum"]
+    assert set(found) == {"bandit", "signal", "scaler"}
+    assert set(found["bandit"]) == {"name", "num_arms", "horizon", "eta", "epsilon", "beta", "segments"}
+    assert (found["bandit"]["name"], found["bandit"]["num_arms"], found["bandit"]["horizon"]) == ("Exp3S", 12, 40)
+    assert found["signal"] == {"name": "PredictionGain"}
+    assert found["scaler"] == {
+        "name": "QuantileScaler",
+        "low": 0.2,
+        "high": 0.8,
+        "window": 1000,
+        "warmup": 10,
+        "reservoir": False,
+    }
+
+
+def test_text_in_an_option_of_a_bandit_stays_here():
+    bandit = Exp3S()
+    bandit.segments = bandit.secret = "hunter2"
+    found = weights_and_biases_settings(bandit)
+    assert "hunter2" not in json.dumps(found)
+
+
+def weights_and_biases_settings(bandit):
+    from curricula.tracking.loggers.settings import settings
+
+    teacher = Teacher(["a", "b"])
+    teacher.bandit = bandit
+    return settings(teacher, PredictionGain())
+
+
+def test_a_hyperparameter_named_curriculum_stays_the_users(tmp_path):
+    logger = WandbLogger(save_dir=tmp_path, offline=True, config={"curriculum": "hand-made"})
+    trainer(CurriculumCallback(), max_steps=4, logger=logger).fit(Model(), loader())
+    logger.experiment.finish()
+    assert WandbRun(tmp_path).config["curriculum"] == "hand-made"
+
+
+def test_a_resumed_run_goes_on_along_the_axis(tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "GAP", 20)
+    saver = ModelCheckpoint(tmp_path, every_n_train_steps=25, save_top_k=-1, filename="{step}")
+    fit(tmp_path, CurriculumCallback(), saver, max_steps=25, id="one")
+    fit(tmp_path, CurriculumCallback(), max_steps=60, ckpt_path=tmp_path / "step=25.ckpt", id="one")
+    first, second = WandbRun(tmp_path, 0), WandbRun(tmp_path, 1)
+    assert first.path.stem == second.path.stem == "run-one"
+    assert [step for step, _ in first.series("curriculum/reward")] == [9, 19]
+    assert [step for step, _ in second.series("curriculum/reward")] == [29, 39, 49, 59]
+    assert [step for step, _ in second.series("curriculum/policy")] == [39, 59, 60][
+        -len(second.series("curriculum/policy")) :
+    ]
+    assert sum(row[3] for row in second.table("curriculum/tasks")["data"]) == 60
+
+
+class Closes(pl.Callback):
+    """Ends the W&B run in the middle of training."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 20:
+            trainer.logger.experiment.finish()
+
+
+def test_a_run_that_ends_too_early_costs_one_warning_and_no_training(tmp_path, caplog):
+    logger = WandbLogger(save_dir=tmp_path, offline=True)
+    callback = CurriculumCallback()
+    fitter = trainer(callback, Closes(), max_steps=40, logger=logger, log_every_n_steps=5)
+    with caplog.at_level(logging.WARNING, logger="curricula"):
+        fitter.fit(Linear(), loader())
+    assert sum("WandbLogger failed" in message for message in caplog.messages) == 1
+    assert callback.history.steps == 40
+    assert [step for step, _ in WandbRun(tmp_path).series("curriculum/reward")][-1] in (14, 19)
+
+
+def test_a_disabled_wandb_is_fine(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    callback = CurriculumCallback()
+    with caplog.at_level(logging.WARNING, logger="curricula"):
+        trainer(callback, max_steps=10, logger=WandbLogger(save_dir=tmp_path), log_every_n_steps=5).fit(
+            Model(), loader()
+        )
+    assert callback.history.steps == 10
+    assert not [message for message in caplog.messages if "failed" in message]
+
+
+def test_a_run_of_the_users_own_gets_the_axis_too(tmp_path):
+    with wandb.init(dir=tmp_path, mode="offline") as own:
+        logger = WandbLogger(experiment=own)
+        trainer(CurriculumCallback(log_figures=False), max_steps=10, logger=logger, log_every_n_steps=5).fit(
+            Model(), loader()
+        )
+    found = WandbRun(tmp_path)
+    assert {metric.glob_name: metric.step_metric for metric in found.metrics}["curriculum/*"] == "trainer/global_step"
+    assert not found.series("curriculum/policy")
+    assert found.series("curriculum/tasks"), "the table is no picture"
+
+
+CANARY = """
+import sys
+from pytorch_lightning.loggers import WandbLogger
+import wandb
+from curricula import CurriculumCallback
+from tests.tracking.loggers.test_wandb import Model, loader, trainer
+settings = wandb.Settings(x_disable_meta=True, console="off", disable_code=True, disable_git=True)
+logger = WandbLogger(save_dir=sys.argv[1], offline=True, settings=settings)
+if sys.argv[2] == "plain":
+    logger.experiment.log({"nothing": 0})
+else:
+    trainer(CurriculumCallback(), max_steps=20, logger=logger, log_every_n_steps=5).fit(Model(), loader())
+logger.experiment.finish()
+"""
+
+
+def test_nothing_of_the_environment_or_the_command_line_is_sent(tmp_path):
+    for kind in ("plain", "curriculum"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "API_TOKEN": "canary-in-environment",
+        }
+        script = [sys.executable, "-c", CANARY, str(folder), kind, "--password=canary-in-arguments"]
+        subprocess.run(script, env=environment, check=True, capture_output=True, timeout=240)
+        found = [file for file in folder.rglob("*") if file.is_file()]
+        assert WandbRun(folder).rows
+        assert [file for file in found if b"canary-in-" in file.read_bytes()] == [], kind
+
+
+DISTRIBUTED = """
+import sys
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.strategies import DDPStrategy
+from curricula import CurriculumCallback
+from tests.tracking.loggers.test_wandb import Model, loader, trainer
+logger = WandbLogger(save_dir=sys.argv[1], offline=True)
+callback = CurriculumCallback()
+trainer(
+    callback, max_steps=20, devices=2, strategy=DDPStrategy(process_group_backend="gloo"), logger=logger,
+    log_every_n_steps=5,
+).fit(Model(), loader())
+assert callback.history.steps == 20
+if callback._loggers._sinks:
+    open(f"{sys.argv[1]}/rank-{callback._loggers._trainer.global_rank}", "w").close()
+"""
+
+
+def test_only_rank_zero_writes(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(DISTRIBUTED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for name in ("MASTER_PORT", "MASTER_ADDR", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"):
+        environment.pop(name, None)
+    command = [sys.executable, str(script), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [path.name for path in tmp_path.glob("rank-*")] == ["rank-0"]
+    found = WandbRun(tmp_path)
+    assert len(found.files) == 1
+    assert [step for step, _ in found.series("curriculum/reward")] == [4, 9, 14, 19]
+
+
+def test_a_long_run_stays_within_its_bytes(tmp_path):
+    """100,000 steps of 169 tasks, logged at every step: the numbers and three of the nine moments, for time."""
+    from tests.benchmarks.logging_cost import long_run
+
+    result = long_run(tmp_path, steps=100_000, tasks=169, every=1, keep=20_000)
+    assert result["bytes"] < 5_000_000
