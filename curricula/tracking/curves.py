@@ -64,6 +64,34 @@ def median_curve(curves: Sequence[Curve]) -> tuple[FloatArray, FloatArray]:
     Returns:
         Updates, shape ``(U,)``, and median losses, shape ``(U,)``, NaN where no run has one.
     """
+    at, rows = _on_common_updates(curves)
+    present = np.isfinite(rows).sum(axis=0)
+    median = np.full(len(at), np.nan)
+    median[present > 0] = np.nanmedian(rows[:, present > 0], axis=0)
+    enough = present * 2 >= len(curves)
+    end = int(np.flatnonzero(enough)[-1]) + 1 if enough.any() else 0
+    return at[:end], median[:end]
+
+
+def range_curve(curves: Sequence[Curve]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the least and the greatest loss over the runs at every update at which one of them was measured.
+
+    Interpolated and carried on as in :func:`median_curve`, whose updates are the first of these.
+
+    Args:
+        curves: at least one.
+
+    Returns:
+        Updates, least and greatest losses, each shape ``(V,)``, losses NaN where no run has one.
+    """
+    at, rows = _on_common_updates(curves)
+    present = np.isfinite(rows).any(axis=0)
+    low, high = np.full(len(at), np.nan), np.full(len(at), np.nan)
+    low[present], high[present] = np.nanmin(rows[:, present], axis=0), np.nanmax(rows[:, present], axis=0)
+    return at, low, high
+
+
+def _on_common_updates(curves: Sequence[Curve]) -> tuple[FloatArray, FloatArray]:
     at = np.unique(np.concatenate([np.asarray(curve.updates, dtype=np.float64) for curve in curves]))
     rows = np.full((len(curves), len(at)), np.nan)
     for row, curve in zip(rows, curves, strict=True):
@@ -72,12 +100,7 @@ def median_curve(curves: Sequence[Curve]) -> tuple[FloatArray, FloatArray]:
         if finite.any():
             after = math.nan if curve.reached is None else loss[finite][-1]
             row[:] = np.interp(at, updates[finite], loss[finite], left=math.nan, right=after)
-    present = np.isfinite(rows).sum(axis=0)
-    median = np.full(len(at), np.nan)
-    median[present > 0] = np.nanmedian(rows[:, present > 0], axis=0)
-    enough = present * 2 >= len(curves)
-    end = int(np.flatnonzero(enough)[-1]) + 1 if enough.any() else 0
-    return at[:end], median[:end]
+    return at, rows
 
 
 def median_reached(curves: Sequence[Curve]) -> float:

@@ -1,4 +1,4 @@
-"""Task names made fit to be shown."""
+"""Task names and numbers made fit to be shown."""
 
 from __future__ import annotations
 
@@ -46,3 +46,13 @@ def distinct(names: Sequence[str], length: int) -> list[str]:
             seen[name] += 1
             short[place] = f"{name} #{seen[name]}"
     return short
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number with what it counts.
+
+    Example:
+        >>> counted(1, "step"), counted(2000, "step")
+        ('1 step', '2,000 steps')
+    """
+    return f"{count:,} {what}" + "s" * (count != 1)

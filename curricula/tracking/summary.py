@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,6 +24,89 @@ def shares(history: CurriculumHistory) -> FloatArray:
 def effective_numbers(history: CurriculumHistory) -> FloatArray:
     """Return the effective number of tasks at every snapshot, shape ``(S,)``."""
     return np.array([effective_number(policy.astype(np.float64)) for policy in history.policies()[1]])
+
+
+class Rows(NamedTuple):
+    """The tasks that have a row of their own in a table or a map, and those that do not."""
+
+    shown: npt.NDArray[np.int64]
+    """Arms, increasing."""
+    others: npt.NDArray[np.int64]
+    """All other arms, increasing; empty, or two and more."""
+
+
+def leading(history: CurriculumHistory, most: int) -> Rows:
+    """Return at most ``most`` tasks: all if they are so few, else the most practised ones and the target.
+
+    Args:
+        history: of ``N`` tasks.
+        most: at least 2.
+    """
+    arms = np.arange(len(history.tasks))
+    if len(arms) <= most:
+        return Rows(arms, arms[:0])
+    order = np.argsort(-history.draws, kind="stable")
+    kept = order[:most]
+    if history.target in history.tasks:
+        target = history.tasks.index(history.target)
+        if target not in kept:
+            kept = np.append(order[: most - 1], target)
+    return Rows(np.sort(kept), np.setdiff1d(arms, kept))
+
+
+def policy_in_parts(history: CurriculumHistory, parts: int) -> tuple[FloatArray, FloatArray]:
+    """Return the mean policy in equal parts of the run.
+
+    Args:
+        history: with at least one snapshot.
+        parts: at least 1; not more are made than there are snapshots.
+
+    Returns:
+        Steps at the edges of the parts, shape ``(P + 1,)``, and mean probabilities, shape ``(P, N)``.
+    """
+    steps, policies = history.policies()
+    starts = np.unique(np.linspace(0, len(steps), min(parts, len(steps)) + 1).round().astype(np.int64))[:-1]
+    counts = np.diff(np.append(starts, len(steps)))
+    means = np.add.reduceat(policies.astype(np.float64), starts, axis=0) / counts[:, None]
+    return np.append(steps[starts], max(history.steps, 1)).astype(np.float64), means
+
+
+def part_edges(history: CurriculumHistory, bins: int) -> FloatArray:
+    """Return the steps at which ``bins`` equal parts of the run begin and end, shape ``(bins + 1,)``."""
+    return np.linspace(0.0, max(1, history.steps), bins + 1)
+
+
+def binned_quantiles(history: CurriculumHistory, column: str, bins: int, quantiles: Sequence[float]) -> FloatArray:
+    """Return quantiles of a column in equal parts of the run, shape ``(len(quantiles), bins)``.
+
+    NaN where a part has no finite value.
+
+    Args:
+        history: of any length.
+        column: one of :data:`~curricula.tracking.history.COLUMNS`.
+        bins: at least 1.
+        quantiles: each in ``[0, 1]``.
+    """
+    values, steps = history.column(column), history.column("step")
+    known = np.isfinite(values)
+    part = (steps[known] * bins // max(1, history.steps)).astype(np.int64)
+    ends = np.searchsorted(part, np.arange(bins + 1))
+    found = np.full((len(quantiles), bins), np.nan)
+    for place, (low, high) in enumerate(pairwise(ends)):
+        if high > low:
+            found[:, place] = np.quantile(values[known][low:high], quantiles)
+    return found
+
+
+def binned_shares(history: CurriculumHistory, bins: int) -> FloatArray:
+    """Return each task's share of the recorded steps in equal parts of the run, shape ``(N, bins)``; columns sum to 1.
+
+    NaN in a part without a recorded step.
+    """
+    counts = _sums(history, np.ones(len(history.column("step"))), bins)[1]
+    total = counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(counts / np.where(total > 0, total, np.nan), dtype=np.float64)
 
 
 def rolling_mean(values: FloatArray, window: int) -> FloatArray:
@@ -96,19 +180,42 @@ def rows_of_tasks(history: CurriculumHistory) -> list[npt.NDArray[np.int64]]:
     return [order[low:high] for low, high in pairwise(ends)]
 
 
+def binned_means(history: CurriculumHistory, column: str, bins: int) -> FloatArray:
+    """Return the mean of a column over each task's steps in equal parts of the run, shape ``(N, bins)``.
+
+    Values that are not finite are left out; NaN where a task has none.
+
+    Args:
+        history: of any length.
+        column: one of :data:`~curricula.tracking.history.COLUMNS`.
+        bins: at least 1.
+    """
+    sums, counts = _sums(history, history.column(column), bins)
+    return np.asarray(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0), dtype=np.float64)
+
+
 def binned_losses(history: CurriculumHistory, bins: int) -> FloatArray:
     """Return the mean training loss of each task in equal parts of the run, shape ``(N, bins)``.
 
     Where a task was not drawn its last mean is carried on; NaN before its first.
     """
-    loss = history.column("loss")
-    known = np.isfinite(loss)
+    means = binned_means(history, "loss", bins)
+    last = np.maximum.accumulate(np.where(np.isfinite(means), np.arange(bins), 0), axis=1)
+    return np.asarray(np.take_along_axis(means, last, axis=1), dtype=np.float64)
+
+
+def loss_scale(losses: npt.ArrayLike) -> str:
+    """Return ``"log"`` where all losses are above 0 and the largest is 5 times the least, else ``"linear"``."""
+    finite = np.asarray(losses, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    return "log" if finite.size and finite.min() > 0 and finite.max() >= 5 * finite.min() else "linear"
+
+
+def _sums(history: CurriculumHistory, values: FloatArray, bins: int) -> tuple[FloatArray, FloatArray]:
+    known = np.isfinite(values)
     arm = history.column("arm")[known].astype(np.int64)
     part = (history.column("step")[known] * bins // max(1, history.steps)).astype(np.int64)
     sums, counts = np.zeros((len(history.tasks), bins)), np.zeros((len(history.tasks), bins))
-    np.add.at(sums, (arm, part), loss[known])
+    np.add.at(sums, (arm, part), values[known])
     np.add.at(counts, (arm, part), 1.0)
-    with np.errstate(invalid="ignore"):
-        means = np.where(counts > 0, sums / counts, np.nan)
-    last = np.maximum.accumulate(np.where(counts > 0, np.arange(bins), 0), axis=1)
-    return np.asarray(np.take_along_axis(means, last, axis=1), dtype=np.float64)
+    return sums, counts

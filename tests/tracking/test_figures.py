@@ -16,8 +16,8 @@ import curricula
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Curve
 from curricula.tracking.figures import comparison_figure, losses_figure, policy_figure, syllabus_figure
-from curricula.tracking.figures.style import loss_scale, shown
-from curricula.tracking.summary import binned_losses, effective_numbers, shares
+from curricula.tracking.figures.style import shown
+from curricula.tracking.summary import binned_losses, effective_numbers, loss_scale, shares
 from tests.tracking.histories import HOSTILE, lossless, staircase
 
 FIGURES = [policy_figure, losses_figure, syllabus_figure]

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from curricula.tracking.curves import Curve, median_curve, median_reached
-from curricula.tracking.figures.style import COLOURS, loss_scale, new_figure, says, shown, steps_axis, styled, tidy
+from curricula.tracking.figures.style import COLOURS, new_figure, says, shown, steps_axis, styled, tidy
+from curricula.tracking.summary import loss_scale
 
 
 @styled

@@ -12,7 +12,6 @@ from curricula.tracking.figures.style import (
     COLOURS,
     FEW,
     colour_bar,
-    loss_scale,
     name_rows,
     new_figure,
     says,
@@ -22,7 +21,7 @@ from curricula.tracking.figures.style import (
     tidy,
 )
 from curricula.tracking.history import CurriculumHistory
-from curricula.tracking.summary import binned_losses, rolling_mean, rows_of_tasks
+from curricula.tracking.summary import binned_losses, loss_scale, rolling_mean, rows_of_tasks
 
 _PARTS = 80
 
@@ -33,7 +32,7 @@ def losses_figure(history: CurriculumHistory) -> Figure:
 
     Few tasks are lines, each smoothed over a thirtieth of its own steps; many are the rows of a map of means, each
     carried on until the task's next step. The scale is logarithmic where that helps
-    (:func:`~curricula.tracking.figures.style.loss_scale`).
+    (:func:`~curricula.tracking.summary.loss_scale`).
 
     Args:
         history: without a step, or without a finite loss, the figure says so.

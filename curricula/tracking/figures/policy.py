@@ -16,7 +16,6 @@ from curricula.tracking.figures.style import (
     colour_bar,
     name_rows,
     new_figure,
-    number,
     says,
     shown,
     steps_axis,
@@ -24,6 +23,7 @@ from curricula.tracking.figures.style import (
     tidy,
 )
 from curricula.tracking.history import CurriculumHistory
+from curricula.tracking.names import counted
 from curricula.tracking.summary import effective_numbers
 
 
@@ -43,7 +43,7 @@ def policy_figure(history: CurriculumHistory) -> Figure:
         return says(figure, "no step was recorded")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[max(3.0, height - 1.2), 1.0])
     (_map if many else _areas)(figure, above, history)
-    what = f"{number(len(history.tasks), 'task')}, {number(history.steps, 'step')}"
+    what = f"{counted(len(history.tasks), 'task')}, {counted(history.steps, 'step')}"
     above.set_title(f"Policy over time: {what}", loc="left", fontsize=11)
     _effective(below, history)
     return figure

@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -82,18 +80,6 @@ def steps_axis(axes: Axes, steps: int, label: str = "optimiser steps") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel(label)
-
-
-def loss_scale(losses: npt.ArrayLike) -> str:
-    """Return ``"log"`` where all losses are above 0 and the largest is 5 times the least, else ``"linear"``."""
-    finite = np.asarray(losses, dtype=np.float64)
-    finite = finite[np.isfinite(finite)]
-    return "log" if finite.size and finite.min() > 0 and finite.max() >= 5 * finite.min() else "linear"
-
-
-def number(count: int, what: str) -> str:
-    """Return ``"1 step"``, ``"2,000 steps"``."""
-    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 def tidy(axes: Axes) -> None:
