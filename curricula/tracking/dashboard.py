@@ -27,7 +27,14 @@ _PLOTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Share of the time spent on the signal", ("signal_time_share",)),
     ("Steps that taught the curriculum nothing", ("skipped",)),
 )
-_MEDIA = (("Policy over time", "policy"), ("Loss by task", "losses"), ("Syllabus", "syllabus"))
+_MEDIA = (
+    ("Policy over time", "policy"),
+    ("Loss by task", "losses"),
+    ("Reward by task", "rewards"),
+    ("Draws by task", "draws"),
+    ("Syllabus", "syllabus"),
+    ("Policy on the grid of the tasks", "grid"),
+)
 
 
 def curriculum_workspace(entity: str, project: str, *, name: str = "Curriculum") -> Workspace:

@@ -11,6 +11,7 @@ from wandb_workspaces.workspaces import Workspace
 from curricula.tracking import dashboard
 from curricula.tracking.dashboard import curriculum_workspace
 from curricula.tracking.loggers.scalars import Scalars
+from curricula.tracking.loggers.weights_and_biases import CHARTS
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +35,9 @@ def test_the_sections_hold_every_number_chart_and_table_that_a_run_has():
     assert (view["entity"], view["project"]) == ("team", "project")
     assert view["displayName"] == "My view"
     charts, numbers, table = sections.values()
-    assert [panel["viewType"] for panel in charts] == ["Vega2"] * 3 + ["Media Browser"] * 3
+    assert [panel["viewType"] for panel in charts] == ["Vega2"] * 3 + ["Media Browser"] * 6
     assert [panel["config"]["mediaKeys"] for panel in charts[3:]] == [
-        [f"curriculum/{name}"] for name in ("policy", "losses", "syllabus")
+        [f"curriculum/{name}"] for name in (*CHARTS, "grid")
     ]
     for panel, key in zip(charts, ("policy_lines", "loss_lines", "reward_lines"), strict=False):
         assert panel["config"]["panelDefId"] == "wandb/lineseries/v0"

@@ -9,6 +9,7 @@ import numpy as np
 from curricula.bandits.base import FloatArray
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.names import distinct
+from curricula.tracking.summary import binned_means, leading, part_edges, policy_in_parts
 
 TASKS = 10
 """Most tasks with a line of their own."""
@@ -18,57 +19,43 @@ POINTS = 100
 
 
 class Lines(NamedTuple):
-    """Points that are known, one array per line."""
+    """Points that are known: steps and values, one array per line."""
 
     names: list[str]
     steps: list[FloatArray]
     values: list[FloatArray]
 
 
-def leading_tasks(history: CurriculumHistory) -> list[int]:
-    """Return the arms of the most practised tasks and of the target, at most :data:`TASKS`, in order."""
-    arms = [int(arm) for arm in np.argsort(-history.draws, kind="stable")[:TASKS]]
-    if history.target in history.tasks:
-        target = history.tasks.index(history.target)
-        if target not in arms:
-            arms[-1] = target
-    return sorted(arms)
-
-
 def policy_lines(history: CurriculumHistory) -> Lines:
-    """Return the probability of each leading task, and of all others together where there are others."""
-    steps, policies = history.policies()
-    kept = np.unique(np.linspace(0, len(steps) - 1, min(POINTS, len(steps))).round().astype(int))
-    arms = leading_tasks(history)
-    at, columns = steps[kept].astype(np.float64), policies[kept].astype(np.float64)
-    names, values = _names(history, arms), [columns[:, arm] for arm in arms]
-    if len(arms) < len(history.tasks):
+    """Return the mean probability of the most practised tasks and the target, and of all others together.
+
+    Args:
+        history: with at least one step.
+    """
+    edges, policies = policy_in_parts(history, POINTS)
+    shown, others = leading(history, TASKS)
+    names, values = _names(history, shown.tolist()), [policies[:, arm] for arm in shown]
+    if len(others):
         names.append("all others")
-        values.append(1.0 - columns[:, arms].sum(axis=1))
-    return Lines(names, [at] * len(values), values)
+        values.append(policies[:, others].sum(axis=1))
+    return Lines(names, [edges[:-1]] * len(values), values)
 
 
 def mean_lines(history: CurriculumHistory, column: str) -> Lines:
-    """Return, for each leading task, the means of a column in equal parts of the run.
+    """Return, for the most practised tasks and the target, the means of a column in equal parts of the run.
 
     Args:
-        history: with at least one row.
+        history: with at least one step.
         column: one of :data:`~curricula.tracking.history.COLUMNS`, such as ``"loss"`` or ``"reward"``.
     """
-    values, arms = history.column(column), history.column("arm").astype(np.int64)
-    steps = history.column("step")
-    part = (steps * POINTS // max(1, history.steps)).astype(np.int64)
-    middles = (np.arange(POINTS) + 0.5) * history.steps / POINTS
-    known = np.isfinite(values)
-    leading = leading_tasks(history)
-    at, means = [], []
-    for arm in leading:
-        rows = known & (arms == arm)
-        counts = np.bincount(part[rows], minlength=POINTS)
-        sums = np.bincount(part[rows], weights=values[rows], minlength=POINTS)
-        at.append(middles[counts > 0])
-        means.append(sums[counts > 0] / counts[counts > 0])
-    return Lines(_names(history, leading), at, means)
+    shown = leading(history, TASKS).shown.tolist()
+    starts, means = part_edges(history, POINTS)[:-1], binned_means(history, column, POINTS)[shown]
+    known = np.isfinite(means)
+    return Lines(
+        _names(history, shown),
+        [starts[row] for row in known],
+        [values[row] for values, row in zip(means, known, strict=True)],
+    )
 
 
 def _names(history: CurriculumHistory, arms: list[int]) -> list[str]:

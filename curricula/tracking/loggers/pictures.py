@@ -11,7 +11,8 @@ from curricula.tracking.history import CurriculumHistory
 
 _log = logging.getLogger(__name__)
 
-NAMES = ("policy", "losses", "syllabus")
+FIGURES = ("policy", "losses", "syllabus")
+"""What matplotlib draws."""
 
 
 class Pictures:
@@ -27,36 +28,36 @@ class Pictures:
         self.history = history
         self._drawn: dict[tuple[str, str], Any] = {}
         self._broken: set[tuple[str, str]] = set()
+        self._missing: set[str] = set()
 
     def clear(self) -> None:
         """Forget what was drawn."""
         self._drawn.clear()
 
     def figure(self, name: str) -> Any:
-        """Return a matplotlib figure, one of :data:`NAMES`, or ``None`` if it cannot be drawn."""
-        return self._draw("figure", name)
+        """Return a matplotlib figure, or ``None`` if it is none of :data:`FIGURES` or cannot be drawn."""
+        return self._draw("figure", name) if name in FIGURES else None
 
     def figures(self) -> Iterator[tuple[str, Any]]:
         """Yield the name and the matplotlib figure of all that can be drawn."""
-        for name in NAMES:
+        for name in FIGURES:
             figure = self.figure(name)
             if figure is not None:
                 yield name, figure
 
     def chart(self, name: str) -> Any:
-        """Return a Plotly figure, one of :data:`NAMES`, or ``None`` if it cannot be drawn."""
+        """Return a Plotly figure by the name of its function in :mod:`curricula.tracking.charts`, or ``None``."""
         return self._draw("chart", name)
 
     def _draw(self, kind: str, name: str) -> Any:
         key = (kind, name)
-        if key not in self._drawn and key not in self._broken:
+        if key not in self._drawn and key not in self._broken and kind not in self._missing:
             try:
                 draw = getattr(import_module(f"curricula.tracking.{kind}s"), f"{name}_{kind}")
                 self._drawn[key] = draw(self.history)
             except ImportError as error:
-                if not self._broken:
-                    _log.info("fewer pictures of the curriculum: %s; pip install 'lightning-curricula[plots]'", error)
-                self._broken |= {(kind, other) for other in NAMES}
+                self._missing.add(kind)
+                _log.info("no %ss of the curriculum: %s; pip install 'lightning-curricula[plots]'", kind, error)
             except Exception as error:  # noqa: BLE001 - whatever goes wrong in a drawing must not end the training
                 self._broken.add(key)
                 _log.warning(

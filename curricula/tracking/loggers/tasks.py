@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import product
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers.numbers import plain
 from curricula.tracking.names import shortened
-from curricula.tracking.summary import peak_steps, shares
+from curricula.tracking.summary import binned_means, leading, peak_steps, shares
 
 COLUMNS = ("draws", "share", "first loss", "last loss", "mean reward", "step of peak probability")
 """Columns after the task and its place on every axis."""
@@ -25,14 +24,9 @@ def task_rows(history: CurriculumHistory) -> list[list[str | float | None]]:
     Returns:
         Rows of the name, the label on every axis of the grid, and :data:`COLUMNS`; ``None`` where unknown.
     """
-    arms = np.arange(len(history.tasks))
-    if len(arms) > ROWS:
-        first = -1 if history.target not in history.tasks else history.tasks.index(history.target)
-        arms = np.sort(np.lexsort((-history.draws, arms != first))[:ROWS])
     labels = list(product(*history.grid.values())) if history.grid else [()] * len(history.tasks)
-    numbers = np.stack(
-        [shares(history), history.first_losses, history.last_losses, _mean_rewards(history), peak_steps(history)]
-    )
+    rewards = binned_means(history, "reward", 1)[:, 0]
+    numbers = np.stack([shares(history), history.first_losses, history.last_losses, rewards, peak_steps(history)])
     draws = history.draws
     return [
         [
@@ -41,14 +35,5 @@ def task_rows(history: CurriculumHistory) -> list[list[str | float | None]]:
             int(draws[arm]),
             *plain(numbers[:, arm]),
         ]
-        for arm in arms.tolist()
+        for arm in leading(history, ROWS).shown.tolist()
     ]
-
-
-def _mean_rewards(history: CurriculumHistory) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    rewards, arms = history.column("reward"), history.column("arm").astype(np.int64)
-    known = np.isfinite(rewards)
-    size = len(history.tasks)
-    counts = np.bincount(arms[known], minlength=size)
-    sums = np.bincount(arms[known], weights=rewards[known], minlength=size)
-    return np.where(counts > 0, sums / np.maximum(1, counts), math.nan)

@@ -10,7 +10,6 @@ import numpy as np
 from curricula.bandits.base import FloatArray
 from curricula.tracking.loggers.lines import Lines, mean_lines, policy_lines
 from curricula.tracking.loggers.numbers import plain
-from curricula.tracking.loggers.pictures import NAMES
 from curricula.tracking.loggers.scalars import PREFIX
 from curricula.tracking.loggers.sink import Sink
 from curricula.tracking.loggers.tasks import COLUMNS, task_rows
@@ -25,6 +24,9 @@ STEP = "trainer/global_step"
 
 LINES = {"policy_lines": "Probability", "loss_lines": "Loss", "reward_lines": "Reward"}
 """Charts that W&B draws itself, and their titles."""
+
+CHARTS = ("policy", "losses", "rewards", "draws", "syllabus")
+"""Charts of all tasks, besides ``"grid"`` where the tasks lie on one of two axes."""
 
 _LARGEST = 200_000
 """Bytes of the largest Plotly chart that is sent; a larger one is sent as a picture."""
@@ -60,7 +62,7 @@ class WandbSink(Sink):
                 title=LINES[name],
                 xname="step",
             )
-        for name in NAMES:
+        for name in (*CHARTS, *["grid"] * (len(pictures.history.grid or {}) == 2)):
             shown = _chart(pictures.chart(name)) or _image(pictures.figure(name))
             if shown is not None:
                 row[PREFIX + name] = shown

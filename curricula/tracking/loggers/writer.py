@@ -51,7 +51,8 @@ class Loggers:
         self._sinks = [_sink(logger, figures) for logger in trainer.loggers] if trainer.is_global_zero else []
         self._scalars = Scalars(history.target, self.signal_time)
         self._pictures = Pictures(history)
-        self._pictured = self._finished = -1
+        self._pictured = self._finished = history.steps
+        self._step = 0
         self._effective: tuple[int, float] = (-1, math.nan)
 
     def start(self, teacher: Teacher, signal: Signal) -> None:
@@ -75,33 +76,29 @@ class Loggers:
         if not self._sinks:
             return
         self._scalars.add(rate, reward)
+        self._step = _trainer_step(self._trainer)
         steps = self._history.steps
         if self._every and steps % self._every == 0 and entry_due(steps // self._every):
-            entry, step = self._scalars.take(teacher), self._step()
-            self._write(lambda sink: sink.scalars(entry, step))
+            entry = self._scalars.take(teacher)
+            self._write(lambda sink: sink.scalars(entry, self._step))
         if moment_due(steps, teacher.bandit.horizon):
             self._write_pictures()
 
     def finish(self) -> None:
         """Send what shows the whole run, once."""
         steps = self._history.steps
-        if not steps or steps == self._finished:
+        if steps == self._finished:
             return
         self._finished = steps
         if steps != self._pictured:
             self._write_pictures()
-        self._write(lambda sink: sink.finish(self._history, self._step()))
+        self._write(lambda sink: sink.finish(self._history, self._step))
 
     def _write_pictures(self) -> None:
         self._pictured = self._history.steps
         self._pictures.clear()
-        self._write(lambda sink: sink.pictures(self._pictures, self._step()))
+        self._write(lambda sink: sink.pictures(self._pictures, self._step))
         self._pictures.clear()
-
-    def _step(self) -> int:
-        # The step that Lightning's own metrics are logged with.
-        loop = self._trainer.fit_loop.epoch_loop
-        return int(getattr(loop, "_batches_that_stepped", self._trainer.global_step))
 
     def _write(self, write: Callable[[Sink], None]) -> None:
         for sink in list(self._sinks):
@@ -118,6 +115,11 @@ class Loggers:
                 type(error).__name__,
                 error,
             )
+
+
+def _trainer_step(trainer: Any) -> int:
+    """Return the step that Lightning's own metrics are logged with."""
+    return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
 
 
 def _sink(logger: Any, figures: bool) -> Sink:

@@ -18,7 +18,8 @@ from pytorch_lightning.loggers import WandbLogger
 from curricula import CurriculumCallback, CurriculumLoader, Teacher
 from curricula.bandits import Exp3S
 from curricula.signals import PredictionGain
-from curricula.tracking.loggers import schedule
+from curricula.tracking.loggers import schedule, weights_and_biases
+from curricula.tracking.loggers.settings import settings
 from tests.models import Linear, tasks_of_constants, trainer
 from tests.tracking.loggers.wandb_run import WandbRun
 
@@ -82,7 +83,7 @@ def test_the_numbers_are_drawn_over_the_trainers_step(run):
 
 def test_there_are_no_panels_per_task(run):
     keys = {key for row in run.rows for key in row if key.startswith("curriculum/")}
-    assert len(keys) == 8 + 3 + 3 + 1
+    assert len(keys) == 8 + 3 + 6 + 1
     assert not any(" x " in key for key in keys)
 
 
@@ -91,7 +92,7 @@ def test_lines_of_the_leading_tasks_are_native_charts_over_tables(run):
         panel = run.config["_wandb"]["visualize"][f"curriculum/{name}"]
         assert panel["panel_type"] == "Vega2"
         assert f"curriculum/{name}_table" in json.dumps(panel)
-        assert [step for step, _ in run.series(f"curriculum/{name}_table")] == [19, 40]
+        assert [step for step, _ in run.series(f"curriculum/{name}_table")] == [19, 39]
         table = run.table(f"curriculum/{name}_table")
         assert table["columns"] == ["step", "lineKey", "lineVal"]
         tasks = {key for _, key, _ in table["data"]}
@@ -103,16 +104,34 @@ def test_lines_of_the_leading_tasks_are_native_charts_over_tables(run):
     assert all(abs(total - 1) < 5e-3 for total in sums.values()), "the lines of the policy sum to 1"
 
 
-def test_the_pictures_are_there(run):
-    for name in ("policy", "losses", "syllabus"):
+def test_the_charts_are_interactive(run):
+    for name in ("policy", "losses", "rewards", "draws", "syllabus", "grid"):
         series = run.series(f"curriculum/{name}")
-        assert [step for step, _ in series] == [19, 40]
-        assert series[-1][1]["_type"] in ("image-file", "plotly-file")
-        assert run.media(series[-1][1]).stat().st_size > 1000
+        assert [step for step, _ in series] == [19, 39]
+        assert series[-1][1]["_type"] == "plotly-file"
+        text = run.media(series[-1][1]).read_text()
+        assert "bdata" not in text, "plain lists are read by every version of plotly.js"
+        assert json.loads(text, parse_constant=lambda sign: pytest.fail(f"{sign} is no JSON"))["data"]
+
+
+@pytest.mark.parametrize("reason", ["too large", "no plotly"])
+def test_what_cannot_be_a_chart_is_a_picture(reason, tmp_path, monkeypatch):
+    if reason == "too large":
+        monkeypatch.setattr(weights_and_biases, "_LARGEST", 1000)
+    else:
+        monkeypatch.setitem(sys.modules, "curricula.tracking.charts", None)
+    fit(tmp_path, CurriculumCallback())
+    found = WandbRun(tmp_path)
+    for name in ("policy", "losses", "syllabus"):
+        ((step, value),) = found.series(f"curriculum/{name}")
+        assert (step, value["_type"]) == (39, "image-file")
+        assert value["width"] > 500
+        assert found.media(value).stat().st_size > 5000
+    assert found.series("curriculum/policy_lines_table")
 
 
 def test_the_table_of_the_tasks_comes_once_at_the_end(run):
-    assert [step for step, _ in run.series("curriculum/tasks")] == [40]
+    assert [step for step, _ in run.series("curriculum/tasks")] == [39]
     table = run.table("curriculum/tasks")
     assert table["columns"][:5] == ["task", "length", "repeats", "draws", "share"]
     assert [row[:3] for row in table["data"]] == [[f"{a} x {b}", str(a), str(b)] for a in range(4) for b in range(3)]
@@ -138,17 +157,9 @@ def test_the_configuration_is_the_allowlist_and_nothing_else(run):
 
 def test_text_in_an_option_of_a_bandit_stays_here():
     bandit = Exp3S()
-    bandit.segments = bandit.secret = "hunter2"
-    found = weights_and_biases_settings(bandit)
-    assert "hunter2" not in json.dumps(found)
-
-
-def weights_and_biases_settings(bandit):
-    from curricula.tracking.loggers.settings import settings
-
-    teacher = Teacher(["a", "b"])
-    teacher.bandit = bandit
-    return settings(teacher, PredictionGain())
+    bandit.beta_note = bandit.secret = "hunter2"
+    teacher = Teacher(["a", "b"], bandit=bandit)
+    assert "hunter2" not in json.dumps(settings(teacher, PredictionGain()))
 
 
 def test_a_hyperparameter_named_curriculum_stays_the_users(tmp_path):
@@ -194,11 +205,10 @@ def test_a_run_that_ends_too_early_costs_one_warning_and_no_training(tmp_path, c
 
 def test_a_disabled_wandb_is_fine(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    callback = CurriculumCallback()
+    callback, logger = CurriculumCallback(), WandbLogger(save_dir=tmp_path)
     with caplog.at_level(logging.WARNING, logger="curricula"):
-        trainer(callback, max_steps=10, logger=WandbLogger(save_dir=tmp_path), log_every_n_steps=5).fit(
-            Model(), loader()
-        )
+        trainer(callback, max_steps=10, logger=logger, log_every_n_steps=5).fit(Model(), loader())
+    logger.experiment.finish()
     assert callback.history.steps == 10
     assert not [message for message in caplog.messages if "failed" in message]
 
@@ -215,70 +225,50 @@ def test_a_run_of_the_users_own_gets_the_axis_too(tmp_path):
     assert found.series("curriculum/tasks"), "the table is no picture"
 
 
-CANARY = """
+SCRIPT = """
 import sys
-from pytorch_lightning.loggers import WandbLogger
+from pathlib import Path
 import wandb
-from curricula import CurriculumCallback
-from tests.tracking.loggers.test_wandb import Model, loader, trainer
-settings = wandb.Settings(x_disable_meta=True, console="off", disable_code=True, disable_git=True)
-logger = WandbLogger(save_dir=sys.argv[1], offline=True, settings=settings)
-if sys.argv[2] == "plain":
-    logger.experiment.log({"nothing": 0})
-else:
-    trainer(CurriculumCallback(), max_steps=20, logger=logger, log_every_n_steps=5).fit(Model(), loader())
-logger.experiment.finish()
-"""
-
-
-def test_nothing_of_the_environment_or_the_command_line_is_sent(tmp_path):
-    for kind in ("plain", "curriculum"):
-        folder = tmp_path / kind
-        folder.mkdir()
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-            "API_TOKEN": "canary-in-environment",
-        }
-        script = [sys.executable, "-c", CANARY, str(folder), kind, "--password=canary-in-arguments"]
-        subprocess.run(script, env=environment, check=True, capture_output=True, timeout=240)
-        found = [file for file in folder.rglob("*") if file.is_file()]
-        assert WandbRun(folder).rows
-        assert [file for file in found if b"canary-in-" in file.read_bytes()] == [], kind
-
-
-DISTRIBUTED = """
-import sys
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.strategies import DDPStrategy
 from curricula import CurriculumCallback
 from tests.tracking.loggers.test_wandb import Model, loader, trainer
-logger = WandbLogger(save_dir=sys.argv[1], offline=True)
+settings = wandb.Settings(x_disable_meta=True, console="off", disable_code=True, disable_git=True)
+logger = WandbLogger(save_dir=sys.argv[1], offline=True, settings=settings)
+strategy = DDPStrategy(process_group_backend="gloo")
 callback = CurriculumCallback()
-trainer(
-    callback, max_steps=20, devices=2, strategy=DDPStrategy(process_group_backend="gloo"), logger=logger,
-    log_every_n_steps=5,
-).fit(Model(), loader())
-assert callback.history.steps == 20
-if callback._loggers._sinks:
-    open(f"{sys.argv[1]}/rank-{callback._loggers._trainer.global_rank}", "w").close()
+fitter = trainer(callback, max_steps=20, devices=2, strategy=strategy, logger=logger, log_every_n_steps=5)
+fitter.fit(Model(lr=1e-3), loader())
+Path(sys.argv[1], f"rank-{fitter.global_rank}").write_text(str(callback.history.steps))
+logger.experiment.finish()
 """
 
 
-def test_only_rank_zero_writes(tmp_path):
-    script = tmp_path / "train.py"
-    script.write_text(DISTRIBUTED)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    script = tmp_path_factory.mktemp("script") / "train.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "API_TOKEN": "canary-in-environment"}
     for name in ("MASTER_PORT", "MASTER_ADDR", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"):
         environment.pop(name, None)
-    command = [sys.executable, str(script), str(tmp_path)]
+    command = [sys.executable, str(script), str(folder), "--password=canary-in-arguments"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert [path.name for path in tmp_path.glob("rank-*")] == ["rank-0"]
-    found = WandbRun(tmp_path)
+    return folder
+
+
+def test_only_rank_zero_writes(two_ranks):
+    assert {path.name: path.read_text() for path in two_ranks.glob("rank-*")} == {"rank-0": "20", "rank-1": "20"}
+    found = WandbRun(two_ranks)
     assert len(found.files) == 1
     assert [step for step, _ in found.series("curriculum/reward")] == [4, 9, 14, 19]
+
+
+def test_nothing_of_the_environment_or_the_command_line_is_recorded(two_ranks):
+    files = [file for file in two_ranks.rglob("*") if file.is_file()]
+    assert WandbRun(two_ranks).path in files
+    assert [file for file in files if b"canary-in-" in file.read_bytes()] == []
 
 
 def test_a_long_run_stays_within_its_bytes(tmp_path):
