@@ -1,14 +1,15 @@
-"""The report: one self-contained HTML page that explains a curriculum, and compares it with others."""
+"""The report: one self-contained, interactive HTML page that explains a curriculum, and compares it with others."""
 
 from __future__ import annotations
 
 import base64
-import io
+import hashlib
+import json
 import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,23 @@ import numpy as np
 
 from curricula.tracking.curves import Comparison
 from curricula.tracking.history import CurriculumHistory
-from curricula.tracking.summary import peak_steps, shares
+from curricula.tracking.summary import leading, peak_steps, shares
+from curricula.tracking.words import (
+    comparison_words,
+    draws_words,
+    facts,
+    losses_words,
+    policy_words,
+    quantiles_words,
+    rewards_words,
+    runs_words,
+    syllabus_words,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import plotly.graph_objects as go
+
+_FILES = ("report.html.j2", "report.js")
 
 _ROWS = 40
 """Most tasks in a table."""
@@ -37,7 +51,8 @@ class Section:
         text: a sentence or two below it.
         table: rows of results, all with the same columns.
         history: the run whose curriculum is shown.
-        comparison: runs of several methods.
+        comparison: losses of several methods on the way to a goal.
+        runs: histories of several runs by name, shown side by side; several of one name (its seeds) become a band.
     """
 
     title: str
@@ -45,12 +60,14 @@ class Section:
     table: Sequence[Mapping[str, object]] = ()
     history: CurriculumHistory | None = None
     comparison: Comparison | None = None
+    runs: Mapping[str, Sequence[CurriculumHistory]] = field(default_factory=dict)
 
 
 def write_report(path: str | Path, sections: Sequence[Section], *, title: str = "Curriculum") -> Path:
-    """Write one HTML page that needs no network, no script and no other file.
+    """Write one HTML page that needs no network and no other file: about 5 MB, of which 4.8 are plotly.js.
 
-    The file appears whole or not at all.
+    The page's own policy lets nothing run but plotly.js and the few lines that draw the charts, and lets nothing be
+    loaded. The file appears whole or not at all.
 
     Args:
         path: of the page; missing folders are made.
@@ -81,15 +98,25 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
         raise ValueError("a report needs at least one Section, got none")
     try:
         from jinja2 import Environment, StrictUndefined
-        from matplotlib.figure import Figure as _  # noqa: F401
+        from plotly.offline import get_plotlyjs
     except ImportError as error:
         raise ImportError(
             f"reports need the plots extra ({error}): pip install 'lightning-curricula[plots]'"
         ) from error
-    template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    from curricula.tracking.charts.style import ON_DARK
+
+    template, script = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _FILES)
+    library = get_plotlyjs()
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(template).render(title=title, sections=[_content(section) for section in sections])
-    return _write(Path(path), _UNPRINTABLE.sub("\ufffd", page))
+    page = environment.from_string(template).render(
+        title=title,
+        sections=[_content(section) for section in sections],
+        theme=json_for_page({"colours": ON_DARK, "light": _theme(**_LIGHT), "dark": _theme(**_DARK)}),
+        hashes=[_hash(library), _hash(script)],
+        script=script,
+    )
+    # After the escaping, in which no such comment can survive: the library is no template and must not be changed.
+    return _write(Path(path), _UNPRINTABLE.sub("\ufffd", page).replace("<!--plotly.js-->", library, 1))
 
 
 def task_table(history: CurriculumHistory) -> list[dict[str, str]]:
@@ -109,56 +136,131 @@ def task_table(history: CurriculumHistory) -> list[dict[str, str]]:
     ]
 
 
-def _content(section: Section) -> dict[str, Any]:
-    from curricula.tracking.figures import comparison_figure, losses_figure, policy_figure, syllabus_figure
+def json_for_page(content: object) -> str:
+    r"""Return JSON that can stand in a ``<script type="application/json">``: nothing in it can end the element.
 
-    tables, figures, details = [], [], []
+    Example:
+        >>> json_for_page(["</script>"])
+        '["\\u003c/script\\u003e"]'
+    """
+    return _escaped(json.dumps(content, allow_nan=False, separators=(",", ":")))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _content(section: Section) -> dict[str, Any]:
+    from curricula.tracking.charts import comparison_chart, runs_chart
+
+    tables, charts, details = [], [], []
     if section.table:
         tables.append(_table("Results", list(section.table)))
     if section.comparison is not None:
-        curves = section.comparison
-        figures.append(
-            _figure(
+        charts.append(
+            _chart(
                 "Curriculum against others",
                 "Left: the loss on the way to the goal. Right: how many steps each seed took to reach it; fewer is "
                 "better. A cross is a run that did not reach it.",
-                comparison_figure(curves.curves, curves.goal, label=curves.label),
+                comparison_words(section.comparison),
+                comparison_chart(section.comparison),
+            )
+        )
+    if section.runs:
+        charts.append(
+            _chart(
+                "Runs side by side",
+                "The effective number of tasks, and the training losses, in which every task counts alike however "
+                "often it was drawn. Lines are medians over runs of one name, bands reach from the least to the "
+                "greatest.",
+                runs_words(section.runs),
+                runs_chart(section.runs),
             )
         )
     if section.history is not None:
-        history = section.history
-        figures += [
-            _figure(
-                "Policy over time",
-                "Which tasks were favoured when. A task that rises is one on which the model is learning; a task that "
-                "falls is learned, or not yet within reach. Below, the effective number of tasks: all of them when the "
-                "policy is uniform, 1 when a single task is drawn.",
-                policy_figure(history),
-            ),
-            _figure(
-                "The syllabus as a map",
-                "Which task was practised when, and how much of the training it got. The target is marked in red.",
-                syllabus_figure(history),
-            ),
-            _figure("Losses by task", "The loss on the batches of each task, as they came.", losses_figure(history)),
-        ]
-        details = _task_tables(history)
-    return {"title": section.title, "text": section.text, "tables": tables, "figures": figures, "details": details}
+        charts += _charts_of_run(section.history)
+        details = _task_tables(section.history)
+    return {
+        "title": section.title,
+        "text": section.text,
+        "facts": {} if section.history is None else facts(section.history),
+        "tables": tables,
+        "charts": charts,
+        "details": details,
+    }
+
+
+def _charts_of_run(history: CurriculumHistory) -> list[dict[str, Any]]:
+    from curricula.tracking import charts
+
+    found = [
+        _chart(
+            "Policy over time",
+            "Which tasks were favoured when. A task that rises is one on which the model is learning; a task that "
+            "falls is learned, or not yet within reach. Below, the effective number of tasks: all of them when the "
+            "policy is uniform, 1 when a single task is drawn.",
+            policy_words(history),
+            charts.policy_chart(history),
+        ),
+        _chart(
+            "The syllabus as a map",
+            "Which task was practised when, and how much of the training it got. The target is marked in red.",
+            syllabus_words(history),
+            charts.syllabus_chart(history),
+        ),
+    ]
+    if charts.has_grid(history):
+        found.append(
+            _chart(
+                "The policy on the way",
+                "The probability of every task on its axes; the slider moves through the run.",
+                policy_words(history),
+                charts.grid_chart(history),
+            )
+        )
+    found += [
+        _chart(
+            "Losses by task",
+            "The loss on the batches of each task, as they came.",
+            losses_words(history),
+            charts.losses_chart(history),
+        ),
+        _chart(
+            "Steps by task",
+            "What was drawn, part by part of the run; the policy above is what was likely.",
+            draws_words(history),
+            charts.draws_chart(history),
+        ),
+        _chart(
+            "Rewards by task",
+            "Where the bandit found progress: 1 is the best of recent steps, -1 the worst.",
+            rewards_words(history),
+            charts.rewards_chart(history),
+        ),
+        _chart(
+            "Progress and reward",
+            "The raw signal, whose size changes in the course of a run, and the rewards made of it, which stay spread "
+            "over [-1, 1].",
+            quantiles_words(history),
+            charts.quantiles_chart(history),
+        ),
+    ]
+    return found
 
 
 def _task_tables(history: CurriculumHistory) -> list[dict[str, Any]]:
     rows = task_table(history)
+    kept, others = leading(history, _ROWS)
     note = ""
-    if len(rows) > _ROWS:
-        kept = np.argsort(-history.draws, kind="stable")[:_ROWS].tolist()
-        note = f"The {_ROWS} most practised of {len(rows)} tasks"
-        if history.target in history.tasks and history.tasks.index(history.target) not in kept:
-            kept[-1] = history.tasks.index(history.target)
-            note = f"The {_ROWS - 1} most practised of {len(rows)} tasks and the target"
-        left_out = 1 - shares(history)[kept].sum()
-        note += f"; the other {len(rows) - _ROWS}, with {left_out:.0%} of the steps, are left out here."
-        rows = [rows[arm] for arm in kept]
-    return [_table("Tasks", rows, note)]
+    if len(others):
+        left_out = shares(history)[others].sum()
+        note = (
+            f"The {len(kept)} most practised of {len(rows):,} tasks, the target among them; the other {len(others):,}, "
+            f"with {left_out:.0%} of the steps, are left out here."
+        )
+        if history.target is None:
+            note = note.replace(", the target among them", "")
+    return [_table("Tasks", [rows[arm] for arm in kept], note)]
 
 
 def _table(title: str, rows: Sequence[Mapping[str, object]], note: str = "") -> dict[str, Any]:
@@ -175,16 +277,46 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if np.isfinite(value) else "–"
 
 
-def _figure(title: str, caption: str, figure: Figure) -> dict[str, str]:
-    from PIL import Image  # matplotlib requires it
+def _chart(title: str, caption: str, words: str, figure: go.Figure) -> dict[str, Any]:
+    # The heading stands in the page; the template comes from the page's theme.
+    figure.update_layout(title=None, template=None, margin_t=max(30, figure.layout.margin.t - 30))
+    specification = _escaped(figure.to_json(engine="json"))
+    return {
+        "title": title,
+        "caption": caption,
+        "words": words,
+        "height": figure.layout.height,
+        "specification": specification,
+    }
 
-    drawn, buffer = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=140, facecolor="white")
-    # 256 colours: a third of the size, with no difference that can be seen.
-    picture = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    picture.save(buffer, "png", optimize=True)
-    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-    return {"title": title, "caption": caption, "source": source}
+
+_LIGHT = {"text": "#1c1c1c", "soft": "#5c5c5c", "line": "#dcdcd8", "card": "#ffffff"}
+_DARK = {"text": "#e8e8e6", "soft": "#a9a9a5", "line": "#3a3c40", "card": "#212326"}
+
+
+def _theme(text: str, soft: str, line: str, card: str) -> dict[str, Any]:
+    clear = "rgba(0,0,0,0)"
+    axis = {"gridcolor": line, "zerolinecolor": line, "linecolor": line, "automargin": True}
+    hover = {"bgcolor": card, "bordercolor": soft, "font": {"color": text}}
+    return {
+        "layout": {
+            "font": {"color": text},
+            "paper_bgcolor": clear,
+            "plot_bgcolor": clear,
+            "xaxis": axis,
+            "yaxis": axis,
+            "legend": {"bgcolor": clear},
+            "hoverlabel": hover,
+            "modebar": {"bgcolor": clear, "color": soft, "activecolor": text},
+            "annotationdefaults": {"font": {"color": text}},
+        }
+    }
+
+
+def _hash(script: str) -> str:
+    # Browsers take the digest after they have made every line end a line feed.
+    text = script.replace("\r\n", "\n").replace("\r", "\n")
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
 def _write(path: Path, text: str) -> Path:

@@ -2,7 +2,7 @@
 
 from curricula.tracking.charts.by_task import draws_chart, losses_chart, rewards_chart
 from curricula.tracking.charts.comparison import comparison_chart
-from curricula.tracking.charts.grid import grid_chart
+from curricula.tracking.charts.grid import grid_chart, has_grid
 from curricula.tracking.charts.policy import policy_chart
 from curricula.tracking.charts.quantiles import quantiles_chart
 from curricula.tracking.charts.runs import runs_chart
@@ -12,6 +12,7 @@ __all__ = [
     "comparison_chart",
     "draws_chart",
     "grid_chart",
+    "has_grid",
     "losses_chart",
     "policy_chart",
     "quantiles_chart",

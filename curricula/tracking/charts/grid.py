@@ -25,6 +25,11 @@ def axes_of(history: CurriculumHistory) -> list[tuple[str, list[str]]] | None:
     return axes
 
 
+def has_grid(history: CurriculumHistory) -> bool:
+    """Return whether the tasks lie on a grid of two axes."""
+    return axes_of(history) is not None
+
+
 def grid_chart(history: CurriculumHistory) -> go.Figure:
     """Draw the policy on the tasks' grid, with a slider through time.
 

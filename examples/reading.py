@@ -1,0 +1,114 @@
+"""Four curricula to learn to read from: a healthy, a collapsed, a uniform and a noise-chasing one; a minute or two.
+
+python -m examples.reading --out docs/reading
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from curricula import CurriculumCallback
+from curricula.bandits import Exp3S, FixedPolicy
+from curricula.signals import GradientPredictionGain, PredictionGain
+from curricula.tracking import CurriculumHistory
+from curricula.tracking.figures import losses_figure, policy_figure
+from curricula.tracking.report import Section, write_report
+from curricula.tracking.summary import effective_numbers, shares
+from examples.comparison import Run, quiet, train
+from examples.junk_arms import junk_arms
+from examples.parity_staircase import staircase
+from examples.workload import Workload
+
+BUDGET = 8_000
+"""Most optimiser steps of a run."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A curriculum to be read.
+
+    Attributes:
+        title: what it is an example of.
+        workload: what it is trained on.
+        callback: makes the curriculum, from the workload.
+    """
+
+    title: str
+    workload: Callable[[], Workload]
+    callback: Callable[[Workload], CurriculumCallback]
+
+
+CASES = {
+    "healthy": Case("A healthy curriculum", staircase, lambda work: CurriculumCallback(target=work.target)),
+    "collapsed": Case(
+        "A collapsed curriculum",
+        staircase,
+        lambda work: CurriculumCallback(Exp3S(eta=1.0, epsilon=0.0), target=work.target),
+    ),
+    "uniform": Case(
+        "Uniform sampling",
+        staircase,
+        lambda work: CurriculumCallback(FixedPolicy.uniform(), GradientPredictionGain(), target=work.target),
+    ),
+    "noise": Case(
+        "A curriculum that chases noise",
+        lambda: junk_arms(useful=8, noise=24, duplicates=0),
+        lambda work: CurriculumCallback(signal=PredictionGain(), target=work.target),
+    ),
+}
+
+
+def main() -> None:
+    """Train, draw, and print the numbers that the page names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/reading"), help="folder of the figures")
+    parser.add_argument("--runs", type=Path, default=Path("runs/reading"), help="folder of the histories and the page")
+    parser.add_argument("--steps", type=int, default=BUDGET, help="most optimiser steps of a run")
+    options = parser.parse_args()
+    quiet()
+    options.out.mkdir(parents=True, exist_ok=True)
+    sections, rows = [], []
+    for name, case in CASES.items():
+        workload = replace(case.workload(), budget=options.steps)
+        run = train(workload, name, 0, out=options.runs, make=_ignoring_seed(case.callback))
+        history = CurriculumHistory.load(Path(str(run.history)))
+        policy_figure(history).savefig(options.out / f"{name}.png", dpi=80)
+        losses_figure(history).savefig(options.out / f"{name}-losses.png", dpi=80)
+        sections.append(Section(case.title, workload.text, history=history))
+        rows.append(_numbers(name, run, history))
+    text = _markdown(rows)
+    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+    print(f"the page: {write_report(options.runs / 'index.html', sections, title='Four curricula')}")
+
+
+def _numbers(name: str, run: Run, history: CurriculumHistory) -> dict[str, str]:
+    numbers = effective_numbers(history)
+    noise = [place for place, task in enumerate(history.tasks) if task.startswith("noise")]
+    useful = [place for place, task in enumerate(history.tasks) if task.startswith("k=")]
+    share = shares(history)
+    return {
+        "curriculum": name,
+        "tasks": f"{len(history.tasks)}",
+        "effective tasks: median": f"{np.median(numbers):.1f}",
+        "least": f"{numbers.min():.1f}",
+        "at the end": f"{numbers[-1]:.1f}",
+        "share of the most practised": f"{share.max():.0%} ({history.tasks[int(share.argmax())]})",
+        "share of useful tasks": f"{share[useful].sum():.0%}",
+        "share of noise": f"{share[noise].sum():.0%}" if noise else "–",
+        "goal": "not reached" if run.reached is None else f"after {run.reached:,} steps",
+    }
+
+
+def _markdown(rows: list[dict[str, str]]) -> str:
+    lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows])
+
+
+if __name__ == "__main__":
+    main()
