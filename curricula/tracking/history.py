@@ -136,6 +136,20 @@ class CurriculumHistory:
         empty = np.zeros((0, len(self.tasks)), dtype=np.float32)
         return np.array(self._policy_steps, dtype=np.int64), np.stack(self._policies) if self._policies else empty
 
+    def to_columns(self) -> dict[str, Any]:
+        """Return the recorded rows as columns, each of shape ``(rows,)``, for ``pandas.DataFrame`` and its like.
+
+        ``step`` and ``arm`` are int64, ``task`` is a list of names, and ``probability``, ``progress``, ``reward`` and
+        ``loss`` are float64, NaN where unknown.
+
+        Example:
+            >>> CurriculumHistory(["easy", "hard"]).to_columns().keys()
+            dict_keys(['step', 'task', 'arm', 'probability', 'progress', 'reward', 'loss'])
+        """
+        steps, arms = (self.column(name).astype(np.int64) for name in ("step", "arm"))
+        numbers = {name: self.column(name) for name in COLUMNS[2:]}
+        return {"step": steps, "task": [self.tasks[arm] for arm in arms], "arm": arms, **numbers}
+
     @property
     def draws(self) -> npt.NDArray[np.int64]:
         """Exact number of steps trained on each task, shape ``(N,)``."""
@@ -174,6 +188,7 @@ class CurriculumHistory:
         self._last_losses = list(state["last_losses"])
         self._rows = [tuple(row) for row in state["rows"].tolist()]
         self._policies = list(state["policies"].numpy().copy())
+        self._check()
 
     def save(self, path: str | Path) -> Path:
         """Write the record as one JSON file and return its path; numbers that are not finite become ``null``."""
@@ -205,7 +220,19 @@ class CurriculumHistory:
         history._last_losses = _floats(content["last_losses"])
         history._rows = list(zip(*(_floats(content["columns"][name]) for name in COLUMNS), strict=True))
         history._policies = [np.array(policy, dtype=np.float32) for policy in content["policies"]]
+        history._check()
         return history
+
+    def _check(self) -> None:
+        tasks = len(self.tasks)
+        whole = (
+            len(self._counts) == len(self._first_losses) == len(self._last_losses) == tasks
+            and len(self._policies) == len(self._policy_steps)
+            and all(policy.shape == (tasks,) for policy in self._policies)
+            and all(len(row) == len(COLUMNS) and 0 <= row[1] < tasks for row in self._rows)
+        )
+        if not whole:
+            raise ValueError("the history is damaged: its parts are not of the same tasks or steps")
 
     def _header(self) -> dict[str, Any]:
         return {

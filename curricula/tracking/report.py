@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from curricula.tracking.curves import Comparison
+from curricula.tracking.files import written_whole
 from curricula.tracking.history import CurriculumHistory
+from curricula.tracking.panels import json_for_page, panels
 from curricula.tracking.summary import leading, peak_steps, shares
-from curricula.tracking.words import (
-    comparison_words,
-    draws_words,
-    facts,
-    losses_words,
-    policy_words,
-    quantiles_words,
-    rewards_words,
-    runs_words,
-    syllabus_words,
-)
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from curricula.tracking.words import facts
 
 _FILES = ("report.html.j2", "report.js")
 
@@ -116,7 +102,10 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
         script=script,
     )
     # After the escaping, in which no such comment can survive: the library is no template and must not be changed.
-    return _write(Path(path), _UNPRINTABLE.sub("\ufffd", page).replace("<!--plotly.js-->", library, 1))
+    page = _UNPRINTABLE.sub("\ufffd", page).replace("<!--plotly.js-->", library, 1)
+    with written_whole(Path(path)) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
 
 
 def task_table(history: CurriculumHistory) -> list[dict[str, str]]:
@@ -136,116 +125,20 @@ def task_table(history: CurriculumHistory) -> list[dict[str, str]]:
     ]
 
 
-def json_for_page(content: object) -> str:
-    r"""Return JSON that can stand in a ``<script type="application/json">``: nothing in it can end the element.
-
-    Example:
-        >>> json_for_page(["</script>"])
-        '["\\u003c/script\\u003e"]'
-    """
-    return _escaped(json.dumps(content, allow_nan=False, separators=(",", ":")))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _content(section: Section) -> dict[str, Any]:
-    from curricula.tracking.charts import comparison_chart, runs_chart
-
-    tables, charts, details = [], [], []
+    tables, details = [], []
     if section.table:
         tables.append(_table("Results", list(section.table)))
-    if section.comparison is not None:
-        charts.append(
-            _chart(
-                "Curriculum against others",
-                "Left: the loss on the way to the goal. Right: how many steps each seed took to reach it; fewer is "
-                "better. A cross is a run that did not reach it.",
-                comparison_words(section.comparison),
-                comparison_chart(section.comparison),
-            )
-        )
-    if section.runs:
-        charts.append(
-            _chart(
-                "Runs side by side",
-                "The effective number of tasks, and the training losses, in which every task counts alike however "
-                "often it was drawn. Lines are medians over runs of one name, bands reach from the least to the "
-                "greatest.",
-                runs_words(section.runs),
-                runs_chart(section.runs),
-            )
-        )
     if section.history is not None:
-        charts += _charts_of_run(section.history)
         details = _task_tables(section.history)
     return {
         "title": section.title,
         "text": section.text,
         "facts": {} if section.history is None else facts(section.history),
         "tables": tables,
-        "charts": charts,
+        "charts": panels(section.history, section.comparison, section.runs),
         "details": details,
     }
-
-
-def _charts_of_run(history: CurriculumHistory) -> list[dict[str, Any]]:
-    from curricula.tracking import charts
-
-    found = [
-        _chart(
-            "Policy over time",
-            "Which tasks were favoured when. A task that rises is one on which the model is learning; a task that "
-            "falls is learned, or not yet within reach. Below, the effective number of tasks: all of them when the "
-            "policy is uniform, 1 when a single task is drawn.",
-            policy_words(history),
-            charts.policy_chart(history),
-        ),
-        _chart(
-            "The syllabus as a map",
-            "Which task was practised when, and how much of the training it got. The target is marked in red.",
-            syllabus_words(history),
-            charts.syllabus_chart(history),
-        ),
-    ]
-    if charts.has_grid(history):
-        found.append(
-            _chart(
-                "The policy on the way",
-                "The probability of every task on its axes; the slider moves through the run.",
-                policy_words(history),
-                charts.grid_chart(history),
-            )
-        )
-    found += [
-        _chart(
-            "Losses by task",
-            "The loss on the batches of each task, as they came.",
-            losses_words(history),
-            charts.losses_chart(history),
-        ),
-        _chart(
-            "Steps by task",
-            "What was drawn, part by part of the run; the policy above is what was likely.",
-            draws_words(history),
-            charts.draws_chart(history),
-        ),
-        _chart(
-            "Rewards by task",
-            "Where the bandit found progress: 1 is the best of recent steps, -1 the worst.",
-            rewards_words(history),
-            charts.rewards_chart(history),
-        ),
-        _chart(
-            "Progress and reward",
-            "The raw signal, whose size changes in the course of a run, and the rewards made of it, which stay spread "
-            "over [-1, 1].",
-            quantiles_words(history),
-            charts.quantiles_chart(history),
-        ),
-    ]
-    return found
 
 
 def _task_tables(history: CurriculumHistory) -> list[dict[str, Any]]:
@@ -277,19 +170,6 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if np.isfinite(value) else "–"
 
 
-def _chart(title: str, caption: str, words: str, figure: go.Figure) -> dict[str, Any]:
-    # The heading stands in the page; the template comes from the page's theme.
-    figure.update_layout(title=None, template=None, margin_t=max(30, figure.layout.margin.t - 30))
-    specification = _escaped(figure.to_json(engine="json"))
-    return {
-        "title": title,
-        "caption": caption,
-        "words": words,
-        "height": figure.layout.height,
-        "specification": specification,
-    }
-
-
 _LIGHT = {"text": "#1c1c1c", "soft": "#5c5c5c", "line": "#dcdcd8", "card": "#ffffff"}
 _DARK = {"text": "#e8e8e6", "soft": "#a9a9a5", "line": "#3a3c40", "card": "#212326"}
 
@@ -317,17 +197,3 @@ def _hash(script: str) -> str:
     # Browsers take the digest after they have made every line end a line feed.
     text = script.replace("\r\n", "\n").replace("\r", "\n")
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path

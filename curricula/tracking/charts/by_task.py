@@ -16,6 +16,7 @@ from curricula.tracking.charts.style import (
     colour,
     dash,
     labels,
+    loss_axis,
     map_height,
     new_chart,
     rows_axis,
@@ -58,9 +59,9 @@ def losses_chart(history: CurriculumHistory) -> go.Figure:
     if len(history.tasks) > FEW:
         losses = binned_losses(history, _parts(history))
         return _map(history, losses, title, "loss", logarithmic=loss_scale(losses) == "log", means=_mean)
-    figure = _lines(history, "loss", title, "loss %{y:.3g}")
+    figure = _lines(history, "loss", title, "loss %{y:.3g}", smoothing=30)
     drawn = np.concatenate([np.asarray(trace.y) for trace in figure.data])
-    return figure.update_yaxes(type=loss_scale(drawn), title="loss", exponentformat="power")
+    return loss_axis(figure, drawn, title="loss")
 
 
 def rewards_chart(history: CurriculumHistory) -> go.Figure:
@@ -80,7 +81,7 @@ def rewards_chart(history: CurriculumHistory) -> go.Figure:
     if len(history.tasks) > FEW:
         rewards = binned_means(history, "reward", _parts(history))
         return _map(history, rewards, title, "reward", colours="RdBu", limits=(-1.0, 1.0), means=_mean)
-    figure = _lines(history, "reward", title, "reward %{y:.2f}")
+    figure = _lines(history, "reward", title, "reward %{y:.2f}", smoothing=12)
     return figure.update_yaxes(range=[-1.05, 1.05], title="reward, smoothed")
 
 
@@ -120,7 +121,7 @@ def _parts(history: CurriculumHistory) -> int:
     return max(1, min(PARTS, history.steps))
 
 
-def _lines(history: CurriculumHistory, column: str, title: str, hover: str) -> go.Figure:
+def _lines(history: CurriculumHistory, column: str, title: str, hover: str, *, smoothing: int) -> go.Figure:
     figure = new_chart(title, 400)
     steps, values = history.column("step"), history.column(column)
     names = labels(history.tasks, history.target)
@@ -128,7 +129,7 @@ def _lines(history: CurriculumHistory, column: str, title: str, hover: str) -> g
         rows = rows[np.isfinite(values[rows])]
         if not len(rows):
             continue
-        smooth = rolling_mean(values[rows], max(1, len(rows) // 30))
+        smooth = rolling_mean(values[rows], max(1, len(rows) // smoothing))
         every = -(-len(rows) // _POINTS)
         figure.add_scatter(
             x=steps[rows][::every],
@@ -168,7 +169,7 @@ def _map(
         names.append(f"mean of {len(others):,} others")
     finite = rows[np.isfinite(rows)]
     low, high = limits or (0.0 if percent else float(finite.min()), float(finite.max()))
-    bar: dict[str, Any] = {"title": {"text": what, "side": "top", "font": {"size": 11}}, "thickness": 12}
+    bar: dict[str, Any] = {"title": {"text": what, "side": "right", "font": {"size": 11}}, "thickness": 12}
     bar |= {"outlinewidth": 0, "x": 1.01, "tickformat": ".0%" if percent else None}
     shown = rows
     if logarithmic:

@@ -9,7 +9,19 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from curricula.tracking.charts.style import GREY, colour, dash, faded, label, labels, new_chart, says, small
+from curricula.tracking.charts.style import (
+    GREY,
+    colour,
+    dash,
+    faded,
+    label,
+    labels,
+    loss_axis,
+    new_chart,
+    says,
+    small,
+    steps_axis,
+)
 from curricula.tracking.curves import Comparison, Curve, median_curve, median_reached, range_curve
 from curricula.tracking.summary import loss_scale
 
@@ -30,8 +42,8 @@ def comparison_chart(comparison: Comparison) -> go.Figure:
     if not groups:
         return says("no run was recorded")
     titles = ("Line: median of the seeds. Band: all of them", "Each dot: a seed. Bar: median")
-    figure = make_subplots(1, 2, column_widths=[0.62, 0.38], horizontal_spacing=0.16, subplot_titles=titles)
-    names = dict(zip(groups, labels(groups, length=28), strict=True))
+    figure = make_subplots(1, 2, column_widths=[0.62, 0.38], horizontal_spacing=0.2, subplot_titles=titles)
+    names = dict(zip(groups, labels(groups, length=20), strict=True))
     new_chart("Curriculum against others", 400 + 26 * max(0, len(groups) - 2), figure)
     figure.update_layout(margin_t=90, legend_y=1.08).update_annotations(font_size=13)
     _losses(figure, groups, names, comparison)
@@ -80,16 +92,26 @@ def _losses(
             col=1,
         )
         finite += [loss for curve in group for loss in curve.loss if math.isfinite(loss)]
-    scale = loss_scale(finite)
+    logarithmic = loss_scale(finite) == "log"
+    figure.add_annotation(
+        x=1,
+        xref="x domain",
+        xanchor="right",
+        y=math.log10(comparison.goal) if logarithmic else comparison.goal,
+        yref="y",
+        yanchor="bottom",
+        text="goal",
+        showarrow=False,
+    )
     figure.add_hline(
         y=comparison.goal,
         line={"color": GREY, "dash": "dash", "width": 1.2},
-        annotation={"text": "goal", "font": {"size": 12}},
         row=1,
         col=1,
     )
-    figure.update_yaxes(type=scale, title=label(comparison.label, 60), exponentformat="power", row=1, col=1)
-    figure.update_xaxes(rangemode="tozero", tickformat="~s", nticks=7, title="optimiser steps", row=1, col=1)
+    loss_axis(figure, finite, title=label(comparison.label, 60), row=1, col=1)
+    longest = max((max(curve.updates, default=0) for group in groups.values() for curve in group), default=0)
+    steps_axis(figure, longest, row=1, col=1)
 
 
 def _steps(figure: go.Figure, groups: Mapping[str, list[Curve]], names: Mapping[str, str]) -> None:
@@ -142,7 +164,8 @@ def _steps(figure: go.Figure, groups: Mapping[str, list[Curve]], names: Mapping[
         col=2,
     )
     text = "optimiser steps to the goal" + ("<br>(cross: not reached)" if unsolved else "")
-    figure.update_xaxes(rangemode="tozero", tickformat="~s", nticks=6, title=text, row=1, col=2)
+    longest = max((max(curve.updates, default=0) for group in groups.values() for curve in group), default=0)
+    steps_axis(figure, round(1.04 * longest), text, row=1, col=2)
 
 
 def _seed(curve: Curve) -> str:

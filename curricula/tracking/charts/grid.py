@@ -50,7 +50,7 @@ def grid_chart(history: CurriculumHistory) -> go.Figure:
     figure = go.Figure()
     limits = (0.0, float(policies.max()))
     hover = "probability %{z:.2%}"
-    cells(figure, history, policies[-1], "probability", hover, ".0%", "Cividis", limits, None, 1.01)
+    cells(figure, history, policies[-1], "probability", hover, ".0%", "Viridis", limits, None, 1.01)
     frame_target(figure, history, None)
     shape = _shape(history)
     steps: list[dict[str, Any]] = [
@@ -97,7 +97,7 @@ def cells(
         ygap=1,
         hoverongaps=False,
         colorbar={
-            "title": {"text": what, "side": "top", "font": {"size": 11}},
+            "title": {"text": what, "side": "right", "font": {"size": 11}},
             "thickness": 10,
             "outlinewidth": 0,
             "tickformat": ticks,

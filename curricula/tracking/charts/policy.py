@@ -108,7 +108,7 @@ def _colour_bar(least: float, most: float) -> dict[str, object]:
     every = max(1, math.ceil(len(powers) / 8))
     powers = [power for power in powers if power % every == 0]
     texts = ["uniform" if power == 0 else f"{2**power}×" if power > 0 else f"1/{2**-power}×" for power in powers]
-    title = {"text": "probability,<br>multiple<br>of uniform", "side": "top", "font": {"size": 11}}
+    title = {"text": "probability, as a multiple of uniform", "side": "right", "font": {"size": 11}}
     return {"tickvals": powers, "ticktext": texts, "title": title, "thickness": 12, "outlinewidth": 0, "x": 1.01}
 
 

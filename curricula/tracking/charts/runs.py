@@ -9,10 +9,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from curricula.tracking.charts.comparison import group_colours
-from curricula.tracking.charts.style import dash, faded, labels, new_chart, says, small, steps_axis
+from curricula.tracking.charts.style import dash, faded, labels, loss_axis, new_chart, says, small, steps_axis
 from curricula.tracking.groups import Band, Line, band, effective_line, mean_loss_line, target_loss_line
 from curricula.tracking.history import CurriculumHistory
-from curricula.tracking.summary import loss_scale
 
 _LINES: dict[str, Line] = {
     "effective tasks": effective_line,
@@ -46,10 +45,10 @@ def runs_chart(groups: Mapping[str, Sequence[CurriculumHistory]]) -> go.Figure:
         for place, (name, one) in enumerate(bands.items()):
             _band(figure, one, names[name], group_colours(begun)[name], place, row, seeds=len(begun[name]))
         values = np.concatenate([one.median for one in bands.values()])
-        scale = loss_scale(values) if row > 1 else "linear"
-        figure.update_yaxes(title=text, type=scale, exponentformat="power", row=row, col=1)
-        if row == 1:
-            figure.update_yaxes(rangemode="tozero", row=row, col=1)
+        if text.startswith("training"):
+            loss_axis(figure, values, title=text, row=row, col=1)
+        else:
+            figure.update_yaxes(title=text, rangemode="tozero", row=row, col=1)
     longest = max(run.steps for group in begun.values() for run in group)
     steps_axis(figure, longest, "", col=1)
     return steps_axis(figure, longest, row=len(panels), col=1)

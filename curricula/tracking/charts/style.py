@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from curricula.tracking.names import shortened
+from curricula.tracking.summary import loss_scale
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C0659A", "#A87A00", "#2F8FC6", "#7A5195", "#8C564B", "#666666", "#8A7900")
 """Colours that people with any colour vision tell apart (after Okabe and Ito 2008), at least 3:1 against white."""
@@ -107,6 +109,17 @@ def steps_axis(figure: go.Figure, steps: int, text: str = "optimiser steps", **w
     """Make an x axis one of steps, from 0 to ``steps``."""
     ticks = {"dtick": 1} if steps <= 6 else {"tickformat": "~s", "nticks": 8}
     return figure.update_xaxes(range=[0, max(1, steps)], title={"text": text, "standoff": 8}, **ticks, **where)
+
+
+def loss_axis(figure: go.Figure, losses: npt.ArrayLike, **where: Any) -> go.Figure:
+    """Make a y axis one of losses: logarithmic where that helps, with ticks that read as plain numbers."""
+    if loss_scale(losses) == "linear":
+        return figure.update_yaxes(type="linear", **where)
+    finite = np.asarray(losses, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    decades = math.log10(finite.max() / finite.min())
+    ticks = {"dtick": "D2"} if decades < 2 else {"dtick": max(1, round(decades / 6))}
+    return figure.update_yaxes(type="log", tickformat="~g", **ticks, **where)
 
 
 def says(message: str) -> go.Figure:

@@ -61,7 +61,7 @@ def _rows(history: CurriculumHistory) -> go.Figure:
     titles = ("When: 80 % of its steps, and their middle", "How much (dotted: uniform)")
     height = map_height(len(names)) + 30
     figure = make_subplots(
-        1, 2, shared_yaxes=True, column_widths=[0.68, 0.32], horizontal_spacing=0.03, subplot_titles=titles
+        1, 2, shared_yaxes=True, column_widths=[0.68, 0.32], horizontal_spacing=0.05, subplot_titles=titles
     )
     early, middle, late = (values[kept] for values in spans(history))
     share = shares(history)[kept]
@@ -78,7 +78,9 @@ def _rows(history: CurriculumHistory) -> go.Figure:
     )
     figure.add_vline(x=1 / len(history.tasks), line={"color": GREY, "dash": "dot", "width": 1.5}, row=1, col=2)
     title = "The syllabus" + (f": the {len(kept):,} most practised of {len(history.tasks):,} tasks" * bool(len(others)))
-    new_chart(title, height, figure).update_layout(showlegend=False, bargap=0.2, margin_t=80)
+    new_chart(title, height, figure).update_layout(
+        showlegend=False, bargap=0.2 if len(names) <= 60 else 0.0, margin_t=80
+    )
     figure.update_annotations(font_size=13)
     for column in (1, 2):
         rows_axis(figure, names, row=1, col=column)
