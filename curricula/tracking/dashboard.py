@@ -1,13 +1,8 @@
-"""The dashboard: a W&B workspace in which the curriculum of every run of a project is laid out.
-
-python -m curricula.tracking.dashboard --entity my-team --project my-project
-"""
+"""The dashboard: a W&B workspace in which the curriculum of every run of a project is laid out."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from curricula.tracking.loggers.scalars import PREFIX
@@ -106,11 +101,18 @@ def create_dashboard(entity: str, project: str, *, name: str = "Curriculum") -> 
         name: of the view.
 
     Raises:
+        ConnectionError: if W&B cannot be reached or refuses.
         ImportError: if the ``dashboard`` extra is not installed.
         ValueError: if a name is empty.
     """
     workspace: Any = curriculum_workspace(entity, project, name=name)
-    return str(workspace.save().url)
+    try:
+        return str(workspace.save().url)
+    except Exception as error:
+        raise ConnectionError(
+            f"W&B did not take the dashboard ({type(error).__name__}: {error}): look whether `wandb login` was done "
+            f"and whether the project {entity}/{project} exists"
+        ) from error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,31 +120,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--entity", required=True, help="user or team that the W&B project is of")
     parser.add_argument("--project", required=True, help="name of the W&B project")
     parser.add_argument("--name", default="Curriculum", help="name of the view (default: %(default)s)")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Create the dashboard that parsed options describe; return the exit status."""
-    try:
-        address = create_dashboard(options.entity, options.project, name=options.name)
-    except Exception as error:  # noqa: BLE001 - on a command line, the message is what helps
-        sys.stderr.write(f"no dashboard was made: {type(error).__name__}: {error}\n")
-        return 1
-    sys.stdout.write(f"{address}\n")
-    return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: options; ``None``: those of the process.
-
-    Returns:
-        Exit status: 0 if the dashboard was made.
-    """
-    parser = argparse.ArgumentParser(prog="curricula dashboard", description="Create a W&B view of the curriculum.")
-    add_arguments(parser)
-    return run(parser.parse_args(argv))
 
 
 _KINDS = {"entity": "user or team", "project": "project", "name": "view"}
@@ -157,7 +134,3 @@ def _libraries() -> tuple[Any, Any]:
             f"the dashboard needs the dashboard extra ({error}): pip install 'lightning-curricula[dashboard]'"
         ) from error
     return workspaces, v2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -25,6 +25,7 @@ import pytorch_lightning as pl
 import torch
 import wandb
 from pytorch_lightning.loggers import WandbLogger
+from torch.utils.data import DataLoader
 
 from curricula import Teacher
 from curricula.signals import PredictionGain
@@ -34,7 +35,7 @@ from examples.comparison import quiet
 from examples.repeat_copy import repeat_copy
 
 
-def long_run(folder: Path, *, steps: int, size: int = 13, every: int = 50, offered: int = 0) -> dict[str, Any]:
+def long_run(folder: Path, *, steps: int, size: int = 13, every: int = 50, rewarded: int = 0) -> dict[str, Any]:
     """Log a run without a model to an offline W&B, and return what it took.
 
     Args:
@@ -42,7 +43,7 @@ def long_run(folder: Path, *, steps: int, size: int = 13, every: int = 50, offer
         steps: of the run.
         size: tasks are on a grid of size x size.
         every: the trainer's ``log_every_n_steps``.
-        offered: only so many steps, evenly spread, earn a reward and are recorded, to save time; 0: all.
+        rewarded: only so many steps, evenly spread, draw a task and earn a reward, to save time; 0: all.
     """
     labels = [str(number) for number in range(1, size + 1)]
     names = [f"length {length}, repeats {repeats}" for length, repeats in itertools.product(labels, labels)]
@@ -61,7 +62,7 @@ def long_run(folder: Path, *, steps: int, size: int = 13, every: int = 50, offer
     loggers = Loggers(trainer, history, figures=True)
     loggers.start(teacher, PredictionGain())
     skills = [0.0] * len(names)
-    stride = max(1, steps // offered) if offered else 1
+    stride = max(1, steps // rewarded) if rewarded else 1
     seconds = 0.0
     for step in range(steps):
         if step % stride == 0:
@@ -81,7 +82,10 @@ def long_run(folder: Path, *, steps: int, size: int = 13, every: int = 50, offer
     seconds += time.perf_counter() - start
     file, media = Path(run.settings.sync_file), Path(run.settings.files_dir, "media")
     run.finish()
-    sizes = {kind: sum(found.stat().st_size for found in media.rglob(f"*{kind}")) for kind in (".table.json", ".plotly.json", ".png")}
+    sizes = {
+        kind: sum(found.stat().st_size for found in media.rglob(f"*{kind}"))
+        for kind in (".table.json", ".plotly.json", ".png")
+    }
     return {
         "steps": steps,
         "tasks": len(names),
@@ -97,7 +101,7 @@ def training_step(steps: int) -> float:
     """Return the microseconds of a step of repeat copy in a bare trainer, on tasks taken in turn."""
     workload = repeat_copy(size=13)
     pl.seed_everything(0, verbose=False)
-    module = workload.model()
+    module: pl.LightningModule = workload.model()
     streams = [iter(task) for task in workload.tasks(0).values()]
     batches = [next(streams[place % len(streams)]) for place in range(steps)]
     trainer = pl.Trainer(
@@ -109,5 +113,54 @@ def training_step(steps: int) -> float:
         enable_model_summary=False,
     )
     start = time.perf_counter()
-    trainer.fit(module, batches)
+    trainer.fit(module, DataLoader(batches, batch_size=None))
     return (time.perf_counter() - start) / steps * 1e6
+
+
+def measure(steps: int, rounds: int) -> dict[str, Any]:
+    """Return bytes and time of a run of so many steps, and the time against a training step."""
+    trained, logged = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds + 1):
+            trained.append(training_step(169 * 2))
+            run = long_run(Path(folder, str(number)), steps=steps)
+            logged.append(run["microseconds_per_step"])
+        often = long_run(Path(folder, "often"), steps=steps, every=1)
+    # The first round warms up.
+    shares = [cost / step for cost, step in zip(logged[1:], trained[1:], strict=True)]
+    return {
+        "rounds": rounds,
+        "torch": torch.__version__,
+        "wandb": wandb.__version__,
+        "cpu": platform.machine(),
+        "training_step_microseconds": round(statistics.median(trained[1:]), 1),
+        "logging_microseconds_per_step": round(statistics.median(logged[1:]), 1),
+        "logging_share_of_a_step": round(statistics.median(shares), 5),
+        "logging_share_min": round(min(shares), 5),
+        "logging_share_max": round(max(shares), 5),
+        "default_pace": run,
+        "every_step": often,
+    }
+
+
+def main() -> None:
+    """Run the benchmark and write ``logging_cost.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    quiet()
+    result = measure(options.steps, options.rounds)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "logging_cost.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    share = result["logging_share_of_a_step"]
+    print(f"{result['logging_microseconds_per_step']} us per step, {share:.2%} of a training step")
+    for pace in ("default_pace", "every_step"):
+        print(f"{pace}: {result[pace]['bytes']:,} bytes for {options.steps:,} steps")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ import json
 import pytest
 from wandb_workspaces.workspaces import Workspace
 
-from curricula.tracking import dashboard
+from curricula.cli import main
 from curricula.tracking.dashboard import curriculum_workspace
 from curricula.tracking.loggers.scalars import Scalars
 from curricula.tracking.loggers.weights_and_biases import CHARTS
@@ -69,7 +69,7 @@ def test_the_command_saves_the_workspace_and_prints_its_address(monkeypatch, cap
 
     monkeypatch.setattr(Workspace, "save", save)
     monkeypatch.setattr(Workspace, "url", property(lambda self: f"https://example.org/{self.project}"))
-    assert dashboard.main(["--entity", "team", "--project", "tasks", "--name", "Mine"]) == 0
+    assert main(["dashboard", "--entity", "team", "--project", "tasks", "--name", "Mine"]) == 0
     assert saved == [("team", "tasks", "Mine")]
     assert capsys.readouterr().out == "https://example.org/tasks\n"
 
@@ -79,8 +79,10 @@ def test_the_command_tells_why_there_is_no_dashboard(monkeypatch, capsys):
         raise PermissionError("not logged in")
 
     monkeypatch.setattr(Workspace, "save", save)
-    assert dashboard.main(["--entity", "team", "--project", "tasks"]) == 1
-    assert "PermissionError: not logged in" in capsys.readouterr().err
+    assert main(["dashboard", "--entity", "team", "--project", "tasks"]) == 1
+    message = capsys.readouterr().err
+    assert "PermissionError: not logged in" in message
+    assert "wandb login" in message
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch):

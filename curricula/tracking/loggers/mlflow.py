@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class MLFlowSink(Sink):
     """Writes every picture over the one before it: ``curriculum/policy.png`` always shows the run so far."""
 
-    def pictures(self, pictures: Pictures, step: int) -> None:
+    def pictures(self, pictures: Pictures, step: int, *, last: bool) -> None:
         """Log a figure each."""
-        for name, figure in pictures.figures() if self.figures else ():
+        for name, figure in pictures.figures(all_of_them=last) if self.figures else ():
             self.logger.experiment.log_figure(self.logger.run_id, figure, f"{PREFIX}{name}.png")

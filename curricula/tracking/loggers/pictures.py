@@ -38,9 +38,9 @@ class Pictures:
         """Return a matplotlib figure, or ``None`` if it is none of :data:`FIGURES` or cannot be drawn."""
         return self._draw("figure", name) if name in FIGURES else None
 
-    def figures(self) -> Iterator[tuple[str, Any]]:
-        """Yield the name and the matplotlib figure of all that can be drawn."""
-        for name in FIGURES:
+    def figures(self, *, all_of_them: bool) -> Iterator[tuple[str, Any]]:
+        """Yield name and matplotlib figure of all that can be drawn, or of the policy alone."""
+        for name in FIGURES if all_of_them else FIGURES[:1]:
             figure = self.figure(name)
             if figure is not None:
                 yield name, figure

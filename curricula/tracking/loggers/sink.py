@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curricula.tracking.history import CurriculumHistory
     from curricula.tracking.loggers.pictures import Pictures
 
     Settings = dict[str, dict[str, str | float]]
@@ -40,8 +39,11 @@ class Sink:
         """
         self.logger.log_metrics(entry, step=step)
 
-    def pictures(self, pictures: Pictures, step: int) -> None:
-        """Send what shows the run so far."""
+    def pictures(self, pictures: Pictures, step: int, *, last: bool) -> None:
+        """Send what shows the run so far.
 
-    def finish(self, history: CurriculumHistory, step: int) -> None:
-        """Send what is sent once, at the end."""
+        Args:
+            pictures: drawn when asked for, which takes a good part of a second each.
+            step: the trainer's.
+            last: the run is over; before, the policy must do.
+        """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class TensorBoardSink(Sink):
     """Adds the pictures as figures."""
 
-    def pictures(self, pictures: Pictures, step: int) -> None:
+    def pictures(self, pictures: Pictures, step: int, *, last: bool) -> None:
         """Add a figure each."""
-        for name, figure in pictures.figures() if self.figures else ():
+        for name, figure in pictures.figures(all_of_them=last) if self.figures else ():
             self.logger.experiment.add_figure(PREFIX + name, figure, global_step=step, close=False)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curricula.bandits.base import FloatArray
 from curricula.tracking.loggers.lines import Lines, mean_lines, policy_lines
 from curricula.tracking.loggers.numbers import plain
 from curricula.tracking.loggers.scalars import PREFIX
@@ -28,7 +27,7 @@ LINES = {"policy_lines": "Probability", "loss_lines": "Loss", "reward_lines": "R
 CHARTS = ("policy", "losses", "rewards", "draws", "syllabus")
 """Charts of all tasks, besides ``"grid"`` where the tasks lie on one of two axes."""
 
-_LARGEST = 200_000
+_LARGEST = 600_000
 """Bytes of the largest Plotly chart that is sent; a larger one is sent as a picture."""
 
 
@@ -47,34 +46,23 @@ class WandbSink(Sink):
             run.define_metric(STEP)
             run.define_metric(f"{self._prefix}{PREFIX}*", step_metric=STEP)
 
-    def pictures(self, pictures: Pictures, step: int) -> None:
-        """Send lines of the leading tasks, and charts of all tasks."""
-        import wandb
+    def pictures(self, pictures: Pictures, step: int, *, last: bool) -> None:
+        """Send lines of the leading tasks and the chart of the policy; at the end all charts and the table."""
+        row = self._charts(pictures, last=last) if self.figures else {}
+        if last:
+            row[f"{PREFIX}tasks"] = _table(pictures.history)
+        if row:
+            self.logger.log_metrics(row, step=step)
 
-        if not self.figures:
-            return
-        row: dict[str, Any] = {}
-        for name, lines in _lines(pictures.history).items():
-            row[PREFIX + name] = wandb.plot.line_series(
-                [at.tolist() for at in lines.steps],
-                [_rounded(values) for values in lines.values],
-                keys=lines.names,
-                title=LINES[name],
-                xname="step",
-            )
-        for name in (*CHARTS, *["grid"] * (len(pictures.history.grid or {}) == 2)):
+    def _charts(self, pictures: Pictures, *, last: bool) -> dict[str, Any]:
+        history = pictures.history
+        row = {PREFIX + name: _plot(lines, LINES[name]) for name, lines in _lines(history).items()}
+        names = (*CHARTS, *["grid"] * (len(history.grid or {}) == 2))
+        for name in names if last else CHARTS[:1]:
             shown = _chart(pictures.chart(name)) or _image(pictures.figure(name))
             if shown is not None:
                 row[PREFIX + name] = shown
-        self.logger.log_metrics(row, step=step)
-
-    def finish(self, history: CurriculumHistory, step: int) -> None:
-        """Send the table of the tasks."""
-        import wandb
-
-        columns = [*(history.grid or {}), *COLUMNS]
-        table = wandb.Table(columns=["task", *columns], data=task_rows(history), allow_mixed_types=True)
-        self.logger.log_metrics({f"{PREFIX}tasks": table}, step=step)
+        return row
 
     @property
     def _prefix(self) -> str:
@@ -90,8 +78,18 @@ def _lines(history: CurriculumHistory) -> dict[str, Lines]:
     }
 
 
-def _rounded(values: FloatArray) -> list[float]:
-    return list(plain(values))
+def _plot(lines: Lines, title: str) -> Any:
+    import wandb
+
+    steps = [at.tolist() for at in lines.steps]
+    return wandb.plot.line_series(steps, plain(lines.values), keys=lines.names, title=title, xname="step")
+
+
+def _table(history: CurriculumHistory) -> Any:
+    import wandb
+
+    columns: list[str | int] = ["task", *(history.grid or {}), *COLUMNS]
+    return wandb.Table(columns=columns, data=task_rows(history), allow_mixed_types=True)
 
 
 def _chart(chart: Any) -> Any:

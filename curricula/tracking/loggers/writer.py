@@ -51,7 +51,7 @@ class Loggers:
         self._sinks = [_sink(logger, figures) for logger in trainer.loggers] if trainer.is_global_zero else []
         self._scalars = Scalars(history.target, self.signal_time)
         self._pictures = Pictures(history)
-        self._pictured = self._finished = history.steps
+        self._finished = history.steps
         self._step = 0
         self._effective: tuple[int, float] = (-1, math.nan)
 
@@ -82,7 +82,7 @@ class Loggers:
             entry = self._scalars.take(teacher)
             self._write(lambda sink: sink.scalars(entry, self._step))
         if moment_due(steps, teacher.bandit.horizon):
-            self._write_pictures()
+            self._write_pictures(last=False)
 
     def finish(self) -> None:
         """Send what shows the whole run, once."""
@@ -90,14 +90,10 @@ class Loggers:
         if steps == self._finished:
             return
         self._finished = steps
-        if steps != self._pictured:
-            self._write_pictures()
-        self._write(lambda sink: sink.finish(self._history, self._step))
+        self._write_pictures(last=True)
 
-    def _write_pictures(self) -> None:
-        self._pictured = self._history.steps
-        self._pictures.clear()
-        self._write(lambda sink: sink.pictures(self._pictures, self._step))
+    def _write_pictures(self, *, last: bool) -> None:
+        self._write(lambda sink: sink.pictures(self._pictures, self._step, last=last))
         self._pictures.clear()
 
     def _write(self, write: Callable[[Sink], None]) -> None:

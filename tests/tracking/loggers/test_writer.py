@@ -172,7 +172,8 @@ def test_tensorboard_gets_scalars_and_pictures(tmp_path, monkeypatch):
     assert set(events.Tags()["scalars"]) - {"epoch"} == NAMES
     assert [event.step for event in events.Scalars("curriculum/reward")] == [3, 7, 11, 15, 19]
     for name in ("policy", "losses", "syllabus"):
-        assert [event.step for event in events.Images(f"curriculum/{name}")] == [7, 15, 19]
+        expected = [7, 15, 19] if name == "policy" else [19]
+        assert [event.step for event in events.Images(f"curriculum/{name}")] == expected
 
 
 def test_pictures_can_be_left_out(tmp_path):
@@ -215,8 +216,8 @@ def test_mlflow_gets_scalars_and_its_pictures_are_overwritten(monkeypatch):
     trainer(CurriculumCallback(target="two"), max_steps=20, logger=logger, log_every_n_steps=5).fit(Linear(), loader())
     assert [step for step, _ in logger.rows] == [4, 9, 14, 19]
     assert set(logger.rows[-1][1]) - {"epoch"} == NAMES
-    files = [f"curriculum/{name}.png" for name in ("policy", "losses", "syllabus")]
-    assert logger.figures == [("run 7", Figure, file) for file in files * 3]
+    files = [f"curriculum/{name}.png" for name in ("policy", "policy", "policy", "losses", "syllabus")]
+    assert logger.figures == [("run 7", Figure, file) for file in files]
 
 
 def test_an_interrupted_run_shows_how_far_it_came(tmp_path):
