@@ -147,12 +147,11 @@ def _task_tables(history: CurriculumHistory) -> list[dict[str, Any]]:
     note = ""
     if len(others):
         left_out = shares(history)[others].sum()
+        named = ", the target among them" if history.target in history.tasks else ""
         note = (
-            f"The {len(kept)} most practised of {len(rows):,} tasks, the target among them; the other {len(others):,}, "
-            f"with {left_out:.0%} of the steps, are left out here."
+            f"The {len(kept)} most practised of {len(rows):,} tasks{named}; the other {len(others):,}, with "
+            f"{left_out:.0%} of the steps, are left out here."
         )
-        if history.target is None:
-            note = note.replace(", the target among them", "")
     return [_table("Tasks", [rows[arm] for arm in kept], note)]
 
 
