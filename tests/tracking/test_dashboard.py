@@ -12,6 +12,7 @@ from curricula.cli import main
 from curricula.tracking.dashboard import curriculum_workspace
 from curricula.tracking.loggers.scalars import Scalars
 from curricula.tracking.loggers.weights_and_biases import CHARTS
+from tests.test_package import modules_after
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +97,8 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"lightning-curricula\[dashboard\]"):
         curriculum_workspace("team", "project")
+
+
+def test_loggers_and_dashboard_load_no_library_before_it_is_needed():
+    loaded = modules_after("import curricula.tracking.loggers, curricula.tracking.dashboard")
+    assert not loaded & {"wandb", "wandb_workspaces", "matplotlib", "plotly", "mlflow", "tensorboard"}

@@ -59,7 +59,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "GAP", 20)
-        fit(folder, CurriculumCallback(target="1 x 1"))
+        fit(folder, CurriculumCallback(signal=PredictionGain(), target="1 x 1"))
     return WandbRun(folder)
 
 
