@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import wandb
 from wandb.proto import wandb_internal_pb2
 
 BLOCK, HEADER = 32768, 7
@@ -40,6 +41,9 @@ class WandbRun:
         self.files = sorted(Path(folder).glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
         self.path = self.files[which]
         self.records = records(self.path)
+        if not any(record.HasField("exit") for record in self.records):
+            wandb.teardown()  # waits until W&B's own process, which writes the file, is through
+            self.records = records(self.path)
         self.rows: list[dict[str, Any]] = []
         self.config: dict[str, Any] = {}
         self.metrics = [record.metric for record in self.records if record.WhichOneof("record_type") == "metric"]
