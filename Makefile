@@ -33,8 +33,9 @@ docs: $(STAMP) ## build the site into docs/_build/html
 results: $(STAMP) ## the full tables of docs/results.md (a quarter of an hour)
 	$(BIN)/python -m examples.results --out docs/results
 
-benchmark: $(STAMP) ## cost of the callback and of every signal, their bias, and how well the cheap ones agree
+benchmark: $(STAMP) ## cost of the callback, of logging and of every signal, their bias, how well the cheap ones agree
 	$(BIN)/python -m tests.benchmarks.callback_cost --out docs/results
+	$(BIN)/python -m tests.benchmarks.logging_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_fidelity --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_bias --out docs/results

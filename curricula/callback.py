@@ -60,7 +60,7 @@ class CurriculumCallback(pl.Callback):
         target: name of the task that matters most, for signals that need it and for the plots; or held-out data (a
             dataset or a loader) that are not trained on, for signals that need a target.
         seed: of the draws, in ``[0, 2**64)``.
-        log_figures: send pictures of the policy to loggers that take pictures.
+        log_figures: send charts and pictures of the curriculum to loggers that take them.
 
     Raises:
         TypeError: if an argument is of another kind; a class in place of an instance is told apart.
@@ -162,6 +162,7 @@ class CurriculumCallback(pl.Callback):
         self._clips = clips_gradients(trainer, pl_module)
         self._step = None
         self._loggers = Loggers(trainer, self.history, figures=self._log_figures)
+        self._loggers.start(self.teacher, self.signal)
         self._progress_bar = ProgressBarEntry(trainer, self._progress_bar_items)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -236,7 +237,8 @@ class CurriculumCallback(pl.Callback):
             self._stepped = False
         micro = MicroBatch(batch, batch_idx, RandomState(pl_module.device) if self.signal.needs_probe else None)
         if self.signal.needs_loss and self._probe.is_custom:
-            micro.loss = self._probe.loss(batch, batch_idx, micro.random_state)
+            with self._loggers.signal_time:
+                micro.loss = self._probe.loss(batch, batch_idx, micro.random_state)
         if self._cost is not None:
             micro.cost = float(self._cost(batch))
         self._step.add(micro)
@@ -259,7 +261,8 @@ class CurriculumCallback(pl.Callback):
         if self._amp is not None:
             self._scale = self._amp.get_scale()
             self._step.set_gradient_scale(self._scale if unscales_itself(optimizer) else 1.0)
-        self.signal.before_step(self._step)
+        with self._loggers.signal_time:
+            self.signal.before_step(self._step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -281,7 +284,7 @@ class CurriculumCallback(pl.Callback):
             progress, cost = self._average(pl_module, progress, cost)
         if self._no_loss is not None and self.teacher.updates == 0:
             raise MisconfigurationException(self._no_loss)
-        self._reward(trainer, step, progress, cost)
+        self._reward(step, progress, cost)
 
     def _take_loss(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: Step, outputs: Any) -> None:
         try:
@@ -298,7 +301,8 @@ class CurriculumCallback(pl.Callback):
     def _measure(self, step: Step) -> float:
         if (self.signal.needs_loss or step.has_loss) and not math.isfinite(step.loss):
             return math.nan
-        return float(self.signal.after_step(step))
+        with self._loggers.signal_time:
+            return float(self.signal.after_step(step))
 
     def _average(self, pl_module: pl.LightningModule, progress: float, cost: float) -> tuple[float, float]:
         """Average over ranks; not finite on one rank is not finite on all. One collective, whatever happened."""
@@ -309,7 +313,7 @@ class CurriculumCallback(pl.Callback):
         total, count, costs = sums.tolist()
         return (total / count if count == self._ranks else math.nan), costs / self._ranks
 
-    def _reward(self, trainer: pl.Trainer, step: Step, progress: float, cost: float) -> None:
+    def _reward(self, step: Step, progress: float, cost: float) -> None:
         reward = self.teacher.reward(step.draw, progress, cost)
         if reward is None and not self._warned:
             self._warned = True
@@ -324,7 +328,7 @@ class CurriculumCallback(pl.Callback):
         self.history.record(
             step.draw, progress=progress, reward=reward, loss=step.loss, policy=self.teacher.bandit.probabilities()
         )
-        self._loggers.after_step(self.teacher, step, progress, reward)
+        self._loggers.after_step(self.teacher, progress / cost, reward)
 
     def _abandon_step(self) -> None:
         if self._step is not None and not self._step.closed:
@@ -334,11 +338,11 @@ class CurriculumCallback(pl.Callback):
     # ---------------------------------------------------------------- end and state
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Send the last picture."""
+        """Send what shows the whole run."""
         self._loggers.finish()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Send the last picture of a run that was interrupted."""
+        """Send what shows a run that was interrupted."""
         if self._loader is not None:
             self._loggers.finish()
 

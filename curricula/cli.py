@@ -1,4 +1,4 @@
-"""The command line: the page and the table of runs that were saved."""
+"""The command line: page and table of runs that were saved, and the dashboard of a W&B project."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from curricula.tracking.dashboard import add_arguments, create_dashboard
 from curricula.tracking.files import find_histories, read_history, run_name
 from curricula.tracking.groups import same_tasks
 from curricula.tracking.history import CurriculumHistory
@@ -22,6 +23,7 @@ examples:
   python -m curricula report curriculum=a0.json curriculum=a1.json uniform=b0.json -o page.html
   python -m curricula report lightning_logs/version_0 -o page.html
   python -m curricula table history.json -o history.csv
+  python -m curricula dashboard --entity my-team --project my-project
 """
 
 _SECTIONS = 12
@@ -69,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("-o", "--out", type=Path, required=True, help="ends in .csv or .parquet")
     table.add_argument("--table", choices=TABLES, default="steps", help="a row per what (steps)")
     table.set_defaults(command=_table)
+    dashboard = commands.add_parser("dashboard", help="lay out the curriculum in a view of a W&B project")
+    add_arguments(dashboard)
+    dashboard.set_defaults(command=_dashboard)
     return parser
 
 
@@ -89,6 +94,10 @@ def _table(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path
     if len(runs) > 1:
         raise ValueError(f"{options.run} holds {len(runs)} runs ({', '.join(name for name, _ in runs)}): give one file")
     return write_table(runs[0][1], options.out, table=options.table)
+
+
+def _dashboard(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    return create_dashboard(options.entity, options.project, name=options.name)
 
 
 def _read(given: str) -> list[tuple[str, CurriculumHistory]]:

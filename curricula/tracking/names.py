@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 
 
 def shortened(name: str, length: int) -> str:
@@ -24,6 +26,26 @@ def shortened(name: str, length: int) -> str:
         return text
     end = (length - 1) * 9 // 20
     return text[: length - 1 - end].rstrip() + "…" + text[len(text) - end :].lstrip()
+
+
+def distinct(names: Sequence[str], length: int) -> list[str]:
+    """Return the names, shortened; those that look alike then are numbered.
+
+    Args:
+        names: any strings.
+        length: most characters of each, before its number.
+
+    Example:
+        >>> distinct(["one", "two", "two "], 10)
+        ['one', 'two #1', 'two #2']
+    """
+    short = [shortened(name, length) for name in names]
+    counts, seen = Counter(short), Counter[str]()
+    for place, name in enumerate(short):
+        if counts[name] > 1:
+            seen[name] += 1
+            short[place] = f"{name} #{seen[name]}"
+    return short
 
 
 def counted(count: int, what: str) -> str:

@@ -10,7 +10,8 @@ from matplotlib.ticker import PercentFormatter
 from torch.nn.functional import softplus
 
 from curricula.bandits.base import FloatArray
-from curricula.tracking.figures.style import COLOURS, new_figure, number, shown, styled, tidy
+from curricula.tracking.figures.style import COLOURS, new_figure, shown, styled, tidy
+from curricula.tracking.names import counted
 from curricula.variational import Variational
 from curricula.variational.gaussian import divergence
 
@@ -69,7 +70,7 @@ def _means(axes: Axes, means: FloatArray, prior: tuple[float, float], relative: 
     at = np.linspace(low, high, 400)
     density = np.exp(-0.5 * ((at - centre) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
     axes.plot(at, density, color=COLOURS[1], linewidth=1.8, label="prior")
-    axes.set_title(f"Means of {number(len(means), 'weight')}, and the prior", loc="left", fontsize=11)
+    axes.set_title(f"Means of {counted(len(means), 'weight')}, and the prior", loc="left", fontsize=11)
     axes.set_xlabel("μ, in deviations of the prior" if relative else "μ")
     axes.set_ylabel("density")
     axes.legend(frameon=False, fontsize=9)
@@ -113,7 +114,7 @@ def _complexity(axes: Axes, network: Variational) -> None:
     named = [(shown(network.names[row], 22), totals[row], sizes[row]) for row in order[:_TENSORS]]
     if len(order) > _TENSORS:
         rest = order[_TENSORS:]
-        named.append((number(len(rest), "other tensor"), totals[rest].sum(), sizes[rest].sum()))
+        named.append((counted(len(rest), "other tensor"), totals[rest].sum(), sizes[rest].sum()))
     names, nats, counts = zip(*named, strict=True)
     places = np.arange(len(names))
     bars = axes.barh(places, np.array(nats) / np.array(counts), color=COLOURS[2])
