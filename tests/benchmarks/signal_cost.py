@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.signal_cost --out docs/results
 
-The plain step is that of the same loader and trainer without the callback. Ratios are of median step times of the same
-round; reported is their median over rounds.
+The plain step is that of the same loader, model and trainer without the callback: for signals that compare
+micro-batches in two of half the size, for those of complexity with Gaussian weights. Ratios are of median step times of
+the same round; reported is their median over rounds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,34 @@ from torch import Tensor, nn
 
 from curricula import CurriculumCallback, CurriculumLoader, signals
 from curricula.bandits import FixedPolicy
+from curricula.variational import Variational
 from examples.comparison import quiet
 from examples.repeat_copy import repeat_copy
+from examples.repeat_copy.model import VariationalRepeatCopyModel
 
-SIGNALS = [name for name in signals.__all__ if name not in ("Signal", "Step") and "Variational" not in name]
+SIGNALS = [name for name in signals.__all__ if name not in ("Signal", "Step")]
+
+
+def form(name: str) -> str:
+    """Return the form of training that a signal asks for."""
+    if getattr(signals, name).needs_micro_batches:
+        return "halves"
+    return "variational" if "Variational" in name else "plain"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, in one form of training.
+
+    Attributes:
+        model: makes the module.
+        tasks: from a seed to the tasks.
+        accumulation: micro-batches per step.
+    """
+
+    model: Callable[[], pl.LightningModule]
+    tasks: Callable[[int], Mapping[str, Any]]
+    accumulation: int = 1
 
 
 class Tokens:
@@ -64,6 +91,36 @@ class Transformer(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.lr)
 
 
+class VariationalTransformer(Transformer):
+    """The same with Gaussian weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        parts = nn.ModuleDict({"embedding": self.embedding, "encoder": self.encoder, "readout": self.readout})
+        self.variational = Variational(LanguageModel(parts), samples=1e6)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Return the mean cross-entropy of the next token, with the divergence."""
+        logits = self.variational(batch)
+        loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch[:, 1:].flatten())
+        return self.variational.loss(loss)
+
+
+class LanguageModel(nn.Module):
+    """Embedding, encoder and read-out in one module."""
+
+    def __init__(self, parts: nn.ModuleDict) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return the logits."""
+        mask = nn.Transformer.generate_square_subsequent_mask(batch.shape[1])
+        hidden = self.parts["encoder"](self.parts["embedding"](batch), mask=mask, is_causal=True)
+        logits: Tensor = self.parts["readout"](hidden)
+        return logits
+
+
 class Stopwatch(pl.Callback):
     """Notes when every batch begins."""
 
@@ -74,16 +131,16 @@ class Stopwatch(pl.Callback):
         """Note it."""
         self.times.append(time.perf_counter())
 
-    def median(self) -> float:
-        """Return the median time from batch to batch, the first three left out."""
-        return statistics.median(after - before for before, after in zip(self.times[3:], self.times[4:], strict=False))
+    def median(self, batches: int) -> float:
+        """Return the median time of so many batches, the first three times left out."""
+        times = self.times[3 * batches :: batches]
+        return statistics.median(after - before for before, after in pairwise(times))
 
 
-def _seconds(
-    steps: int, model: Callable[[], pl.LightningModule], tasks: Callable[[int], Mapping[str, Any]], name: str | None
-) -> float:
+def _seconds(steps: int, training: Training, name: str | None) -> float:
     torch.manual_seed(0)
-    loader = CurriculumLoader(tasks(0), probe_tasks=tasks(1), steps_per_epoch=steps)
+    batches = steps * training.accumulation
+    loader = CurriculumLoader(training.tasks(0), probe_tasks=training.tasks(1), steps_per_epoch=batches)
     watch = Stopwatch()
     callbacks: list[pl.Callback] = [watch]
     if name is not None:
@@ -92,32 +149,40 @@ def _seconds(
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=steps,
+        accumulate_grad_batches=training.accumulation,
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(model(), loader)
-    return watch.median()
+    trainer.fit(training.model(), loader)
+    return watch.median(training.accumulation)
 
 
-def measure(steps: int, rounds: int, model: Any, tasks: Any) -> dict[str, Any]:
-    """Return the plain step in milliseconds and the extra cost of every signal in percent of it."""
-    variants: list[str | None] = [None, *SIGNALS]
-    times: dict[str | None, list[float]] = {name: [] for name in variants}
+def measure(steps: int, rounds: int, forms: Mapping[str, Training]) -> dict[str, Any]:
+    """Return the plain step of each form in milliseconds, and the extra cost of every signal in percent of its own."""
+    plain: dict[str, list[float]] = {name: [] for name in forms}
+    times: dict[str, list[float]] = {name: [] for name in SIGNALS}
     for _ in range(rounds):
-        for name in variants:
-            times[name].append(_seconds(steps, model, tasks, name))
+        for name, training in forms.items():
+            plain[name].append(_seconds(steps, training, None))
+        for name in SIGNALS:
+            times[name].append(_seconds(steps, forms[form(name)], name))
     extra = {
-        str(name): [round(100 * (value / plain - 1), 1) for value, plain in zip(times[name], times[None], strict=True)]
+        name: [round(100 * (value / base - 1), 1) for value, base in zip(times[name], plain[form(name)], strict=True)]
         for name in SIGNALS
     }
+    model = forms["plain"].model()
     return {
-        "plain_step_ms": round(1000 * statistics.median(times[None]), 2),
-        "parameters": sum(parameter.numel() for parameter in model().parameters()),
+        "plain_step_ms": {name: round(1000 * statistics.median(values), 2) for name, values in plain.items()},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "extra_percent": {name: {"median": statistics.median(values), "all": values} for name, values in extra.items()},
     }
+
+
+def _tokens(batch_size: int) -> Callable[[int], Mapping[str, Any]]:
+    return lambda seed: {f"task {k}": Tokens(10 * k + seed, batch_size) for k in range(4)}
 
 
 def main() -> None:
@@ -127,18 +192,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     options = parser.parse_args()
     quiet()
-    workload = repeat_copy()
+    copy, copy_halves = repeat_copy(), repeat_copy(batch_size=8)
     result = {
-        "LSTM": measure(300, options.rounds, workload.model, workload.tasks),
+        "LSTM": measure(
+            300,
+            options.rounds,
+            {
+                "plain": Training(copy.model, copy.tasks),
+                "halves": Training(copy.model, copy_halves.tasks, 2),
+                "variational": Training(lambda: VariationalRepeatCopyModel(4, 64, samples=1e6), copy.tasks),
+            },
+        ),
         "transformer": measure(
-            14, options.rounds, Transformer, lambda seed: {f"task {k}": Tokens(10 * k + seed) for k in range(4)}
+            14,
+            options.rounds,
+            {
+                "plain": Training(Transformer, _tokens(8)),
+                "halves": Training(Transformer, _tokens(4), 2),
+                "variational": Training(VariationalTransformer, _tokens(8)),
+            },
         ),
     }
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "signal_cost.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for model, row in result.items():
-        print(f"{model}: {row['parameters']:,} parameters, plain step {row['plain_step_ms']} ms")
+        print(f"{model}: {row['parameters']:,} parameters, plain steps in ms: {row['plain_step_ms']}")
         for name, cost in row["extra_percent"].items():
             print(f"  {name:28s} {cost['median']:+7.1f} %   {cost['all']}")
 
