@@ -326,7 +326,7 @@ class CurriculumCallback(pl.Callback):
             )
         step.close()
         self.history.record(
-            step.draw, progress=progress, reward=reward, loss=step.loss, policy=self.teacher.bandit.probabilities()
+            step.draw, progress=progress, reward=reward, loss=step.loss, policy=self.teacher.probabilities()
         )
         self._loggers.after_step(self.teacher, progress / cost, reward)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curricula.bandits.base import Bandit, FloatArray
+from curricula.bandits.base import Bandit, FloatArray, invert
 from curricula.bandits.exp3s import Exp3S
 from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler, RewardScaler
@@ -86,20 +86,81 @@ class Teacher:
         """Per task, rewards that were not learned from because the progress was not finite."""
         self._open: dict[int, Draw] = {}
         self._policies: dict[int, FloatArray] = {}
+        self._removed: set[int] = set()
 
     def probabilities(self) -> FloatArray:
-        """Return a copy of the policy, shape ``(number of tasks,)``."""
+        """Return a copy of the policy, shape ``(number of tasks,)``, with 0 for removed tasks."""
         policy: FloatArray = self.bandit.probabilities().copy()
+        if self._removed:
+            policy[list(self._removed)] = 0.0
+            if not policy.any():  # the bandit would draw removed tasks only
+                policy[self._left()] = 1.0
+            policy /= policy.sum()
         return policy
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Names of the tasks that are not drawn now, in the order of the arms."""
+        return tuple(self.tasks[arm] for arm in sorted(self._removed))
+
+    def is_removed(self, arm: int) -> bool:
+        """Tell whether the task of this arm is not drawn now."""
+        return arm in self._removed
+
+    def remove_task(self, name: str) -> None:
+        """Draw a task no more; the others share its probability in proportion to their own.
+
+        Nothing is forgotten: the bandit keeps its weight, and open draws of the task may still be rewarded. A task that
+        is to come later can be removed before the training starts, and restored when its time has come.
+
+        Raises:
+            ValueError: if there is no such task, or it is the last that is left.
+
+        Example:
+            >>> teacher = Teacher(["easy", "hard", "harder"])
+            >>> teacher.remove_task("harder")
+            >>> teacher.probabilities().tolist()
+            [0.5, 0.5, 0.0]
+            >>> teacher.restore_task("harder")
+            >>> teacher.removed
+            ()
+        """
+        arm = self._arm(name)
+        if self._left() == [arm]:
+            raise ValueError(f"task {name!r} is the last one that is left: there would be nothing to draw")
+        self._removed.add(arm)
+
+    def restore_task(self, name: str) -> None:
+        """Draw a removed task again, with the weight that the bandit has for it.
+
+        Raises:
+            ValueError: if there is no such task.
+        """
+        self._removed.discard(self._arm(name))
+
+    def _arm(self, name: str) -> int:
+        if name not in self.tasks:
+            raise ValueError(f"there is no task {name!r}: the tasks are {list(self.tasks)}")
+        return self.tasks.index(name)
+
+    def _left(self) -> list[int]:
+        return [arm for arm in range(len(self.tasks)) if arm not in self._removed]
 
     def draw(self) -> Draw:
         """Draw a task from the current policy and keep the draw open until it is rewarded or discarded."""
-        arm = self.bandit.draw(self._numbers.at(self.draws))
-        policy = self.bandit.probabilities()
+        numbers = self._numbers.at(self.draws)
+        if self._removed:
+            policy = self.probabilities()
+            arm = invert(policy, numbers.random())
+        else:
+            arm = self.bandit.draw(numbers)
+            policy = self.bandit.probabilities()
         draw = Draw(self.draws, arm, self.tasks[arm], float(policy[arm]), self.updates)
         self._open[draw.id] = draw
         if self.bandit.needs_policy:
-            self._policies[draw.id] = policy.copy()
+            policy = policy.copy()
+            policy[list(self._removed)] = 1.0  # bonuses are divided by it, and a task that is not drawn has none to get
+            self._policies[draw.id] = policy
         self.draws += 1
         return draw
 
@@ -163,6 +224,7 @@ class Teacher:
                 "draws": self.draws,
                 "updates": self.updates,
                 "skipped": list(self.skipped),
+                "removed": sorted(self._removed),
                 "open": [draw_to_list(draw) for draw in self._open.values()],
                 "policies": [[key, policy.tolist()] for key, policy in self._policies.items()],
                 "bandit": self.bandit.state_dict(),
@@ -194,6 +256,7 @@ class Teacher:
         self.draws = content["draws"]
         self.updates = content["updates"]
         self.skipped = list(content["skipped"])
+        self._removed = set(content.get("removed", ()))  # states of the first release have none
         self._open = {fields[0]: draw_from_list(fields, self.tasks) for fields in content["open"]}
         self._policies = {key: np.array(policy, dtype=np.float64) for key, policy in content["policies"]}
 

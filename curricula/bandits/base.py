@@ -62,11 +62,7 @@ class Bandit(ABC):
         """Draw an arm from :meth:`probabilities` by inverting the distribution function with one uniform number."""
         if not self.num_arms:
             raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before draw()")
-        cumulative = np.add.accumulate(self.probabilities())
-        arm = int(cumulative.searchsorted(rng.random(), "right"))
-        if arm >= self.num_arms:  # the sum was rounded to below 1
-            arm = int(np.flatnonzero(self.probabilities())[-1])
-        return arm
+        return invert(self.probabilities(), rng.random())
 
     def update(self, arm: int, reward: float, probability: float, policy: FloatArray | None = None) -> None:
         """Learn that ``arm``, drawn with ``probability``, earned ``reward``.
@@ -148,6 +144,19 @@ class Bandit(ABC):
     @abstractmethod
     def _load_state(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`_state` returned."""
+
+
+def invert(policy: FloatArray, number: float) -> int:
+    """Return the arm in whose stretch of the unit interval the number lies.
+
+    Args:
+        policy: shape ``(num_arms,)``, sums to 1.
+        number: in ``[0, 1)``.
+    """
+    arm = int(np.add.accumulate(policy).searchsorted(number, "right"))
+    if arm >= len(policy):  # the sum was rounded to below 1
+        arm = int(np.flatnonzero(policy)[-1])
+    return arm
 
 
 def check_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +13,15 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader, default_collate
 
 from curricula.bandits.fixed import FixedPolicy
+from curricula.data.faults import RETRIES, Failure, OnError, TaskError, check_on_error, warn_retried
 from curricula.data.samples import Samples
 from curricula.data.sources import Key, MapSource, StreamSource, TaskDataset, as_it_is, batches_of
-from curricula.data.tasks import Grid, Task, TaskError, check_grid, check_tasks, is_map_style
+from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
 from curricula.randomness import check_seed
 from curricula.state import seal, unseal
 from curricula.teacher import Draw, Teacher, draw_from_list, draw_to_list
+
+_log = logging.getLogger(__name__)
 
 
 class CurriculumLoader:
@@ -45,6 +49,12 @@ class CurriculumLoader:
         probe_tasks: name to the task that fresh batches for the signals come from, where it is not to be the training
             task itself: needed for iterables that give the same batches every time that they are iterated.
         grid: axes of the tasks, for plots: ``{"length": 5, "repeats": 5}``. Tasks fill it row by row.
+        on_error: what to do about a task that raises. ``"raise"``: end the training, with an error that names the task,
+            the samples and the draw. ``"retry"``: take other data of the task, the samples that follow or the next
+            batches of its iterable, with one warning per task; after 10 in a row that cannot be read either, raise.
+            ``"drop"``: as ``"retry"``, but a task that cannot be read is taken out for good, with one warning, and the
+            others share its probability (:meth:`Teacher.remove_task`); on one rank only. Batches that a signal asks for
+            itself are retried, but never dropped.
         pin_memory, prefetch_factor, persistent_workers, worker_init_fn, multiprocessing_context, timeout: as in
             ``torch.utils.data.DataLoader``, for the workers.
 
@@ -74,6 +84,7 @@ class CurriculumLoader:
         seed: int = 0,
         grid: Grid | None = None,
         probe_tasks: Mapping[str, Task] | None = None,
+        on_error: OnError = "raise",
         pin_memory: bool = False,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
@@ -91,6 +102,8 @@ class CurriculumLoader:
         self.num_workers = num_workers
         self.drop_last = drop_last
         self.seed = seed
+        self.on_error = check_on_error(on_error)
+        retries = 0 if on_error == "raise" else RETRIES
         self._check_numbers(steps_per_epoch)
         self._maps: dict[int, MapSource] = {}
         self._streams: dict[int, StreamSource] = {}
@@ -99,13 +112,15 @@ class CurriculumLoader:
                 self._maps[arm] = MapSource(arm, len(task), self._samples(name), shuffle, drop_last, seed)
             else:
                 batches = batches_of(task, batch_size, drop_last, collate_fn)
-                self._streams[arm] = StreamSource(name, arm, batches, seed)
+                self._streams[arm] = StreamSource(name, arm, batches, seed, retries=retries)
         if num_workers > 0 and not self._maps:
             raise ValueError(
                 f"num_workers={num_workers} serves map-style tasks, and there are none: pass the iterable tasks as "
                 f"DataLoader(dataset, batch_size=..., num_workers={num_workers}) instead"
             )
-        self.samples = Samples(self.tasks, probe_tasks, batch_size=batch_size, collate_fn=collate_fn, seed=seed)
+        self.samples = Samples(
+            self.tasks, probe_tasks, batch_size=batch_size, collate_fn=collate_fn, seed=seed, retries=retries
+        )
         """Fresh batches for the signals."""
         self._rank, self._world_size = _process()
         self._check_passes()
@@ -113,7 +128,12 @@ class CurriculumLoader:
         """Batches per epoch."""
         self._planner = _Planner(self)
         self._shared = DataLoader(
-            TaskDataset(self.names, list(self.tasks.values()), default_collate if collate_fn is None else collate_fn),
+            TaskDataset(
+                self.names,
+                list(self.tasks.values()),
+                default_collate if collate_fn is None else collate_fn,
+                retries,
+            ),
             batch_sampler=self._planner,
             num_workers=num_workers,
             collate_fn=as_it_is,
@@ -131,6 +151,7 @@ class CurriculumLoader:
         self._epoch_length: Callable[[], float] = _no_end
         self._limit: int | None = None
         self._current: Draw | None = None
+        self._retried: set[int] = set()  # arms of which it was said that other data are taken
         self._iteration = 0  # of iterators; only the newest one may go on
         self._resumed = False
         self._position = 0
@@ -153,17 +174,73 @@ class CurriculumLoader:
 
     def _epoch(self, iteration: int) -> Iterator[Any]:
         self._begin_epoch()
+        batches = self._planned()
+        try:
+            while self._position < self.steps_per_epoch:
+                if iteration != self._iteration:
+                    raise RuntimeError(
+                        "a CurriculumLoader has one running iterator at a time, and a newer one was started: "
+                        "finish one epoch before the next, or make a second loader"
+                    )
+                read = self._next(batches)  # the planner draws in here
+                draw = self._in_flight.popleft()
+                try:
+                    batch = self._read(draw, read)
+                except TaskError as error:
+                    self._give_up(draw, error)
+                    batches = self._planned()  # what was read ahead was planned with the task
+                else:
+                    yield self._deliver(draw, batch)
+        finally:
+            del batches  # else the traceback of an error keeps the workers alive
+
+    def _planned(self) -> Iterator[Any]:
         # Streamed tasks bring their own batches: where there are no others, the plan is all that is needed.
-        batches: Iterator[Any] = iter(self._shared) if self._maps else iter(self._planner)
-        while self._position < self.steps_per_epoch:
-            if iteration != self._iteration:
-                raise RuntimeError(
-                    "a CurriculumLoader has one running iterator at a time, and a newer one was started: "
-                    "finish one epoch before the next, or make a second loader"
-                )
-            batch = next(batches)  # the planner draws in here
-            draw = self._in_flight.popleft()
-            yield self._deliver(draw, batch)
+        return iter(self._shared) if self._maps else iter(self._planner)
+
+    def _next(self, batches: Iterator[Any]) -> Any:
+        if self.num_workers == 0:
+            return next(batches)
+        try:
+            return next(batches)
+        except (RuntimeError, OSError, EOFError) as error:
+            tasks = list(dict.fromkeys(draw.task for draw in self._in_flight))
+            raise TaskError(
+                f"a worker process of the CurriculumLoader failed ({type(error).__name__}: {error}) while the tasks "
+                f"{tasks[:5]} were read: one that is killed is most often out of memory (make batch_size, "
+                "num_workers or prefetch_factor smaller), one that times out hangs in a task; num_workers=0 reads them "
+                "in this process, where an error shows"
+            ) from error
+
+    def _read(self, draw: Draw, read: Any) -> Any:
+        if draw.arm in self._streams:
+            return self._streams[draw.arm].next(self._rank, self._world_size, self._limit)
+        batch, error = read
+        if batch is None:
+            raise self._no_batch(draw, error)
+        if error is not None and draw.arm not in self._retried:
+            self._retried.add(draw.arm)
+            warn_retried(draw.task, error.error)
+        return batch
+
+    def _no_batch(self, draw: Draw, error: Failure | None) -> TaskError:
+        if error is None:
+            return TaskError(f"task {draw.task!r}: collate_fn returned None instead of a batch")
+        return error.raised(draw.task)
+
+    def _give_up(self, draw: Draw, error: TaskError) -> None:
+        text = f"{error} (draw {draw.id})"
+        if self.on_error != "drop":
+            raise TaskError(text) from error.__cause__
+        try:
+            self._teacher.remove_task(draw.task)
+        except ValueError:
+            raise TaskError(f"{text}; no other task is left: every other one was dropped") from error.__cause__
+        _log.warning("%s; the task is dropped, and the others share its probability", text)
+        delivered = self._current is not None and self._current.id == draw.id
+        left = ([] if delivered else [draw]) + [other for other in self._not_delivered() if other.id != draw.id]
+        self._undelivered.extendleft(reversed(left))
+        self._in_flight.clear()
 
     def _begin_epoch(self) -> None:
         # Oldest first, and without the current draw: a step that was cut short by the end of an epoch is over.
@@ -181,10 +258,6 @@ class CurriculumLoader:
             self._shared.generator.manual_seed((self.seed * 1_000_003 + self._epoch_number) % 2**63)
 
     def _deliver(self, draw: Draw, batch: Any) -> Any:
-        if draw.arm in self._streams:
-            batch = self._streams[draw.arm].next(self._rank, self._world_size, self._limit)
-        elif batch is None:
-            raise TaskError(f"task {draw.task!r}: collate_fn returned None instead of a batch")
         self._visits[draw.arm] += 1
         self._position += 1
         self._current = draw
@@ -239,8 +312,13 @@ class CurriculumLoader:
             limit: give each task only its first so many batches, again and again (overfitting on purpose).
 
         Raises:
-            ValueError: if the teacher has other tasks.
+            ValueError: if the teacher has other tasks, or tasks are to be dropped on several ranks.
         """
+        if world_size > 1 and self.on_error == "drop":
+            raise ValueError(
+                f'on_error="drop" is for one process, got {world_size} ranks: a task that fails on one rank would be '
+                'dropped there alone. Use on_error="retry"'
+            )
         if teacher.tasks != self.names:
             raise ValueError(f"the teacher's tasks {teacher.tasks} are not the loader's {self.names}")
         self._rank, self._world_size = rank, world_size
@@ -270,10 +348,15 @@ class CurriculumLoader:
 
     def next_draw(self) -> Draw:
         """Return the draw to plan next: one left undelivered, else a new one. For the planner."""
-        if self._undelivered:
-            return self._undelivered.popleft()
+        own = self._teacher is self._own_teacher
+        while self._undelivered:
+            draw = self._undelivered.popleft()
+            if not self._teacher.is_removed(draw.arm):
+                return draw
+            if not own:
+                self._teacher.discard(draw)
         draw = self._teacher.draw()
-        if self._teacher is self._own_teacher:
+        if own:
             self._teacher.discard(draw)  # nobody rewards uniform draws
         return draw
 
@@ -397,7 +480,7 @@ class _Planner:
         visits = list(loader._visits)  # planned ones; the loader counts the delivered ones
         draw = loader._current
         for position in range(loader._position, loader.steps_per_epoch):
-            if draw is None or position % micro_batches == 0:
+            if draw is None or position % micro_batches == 0 or loader.teacher.is_removed(draw.arm):
                 draw = loader.next_draw()
             keys = loader.keys(draw.arm, visits[draw.arm])
             visits[draw.arm] += 1

@@ -31,6 +31,7 @@ class Samples:
         batch_size: samples per batch and rank.
         collate_fn: list of samples to batch; ``None``: ``default_collate``.
         seed: of the orders.
+        retries: how many other samples, or further batches, are tried when a task raises.
 
     Raises:
         ValueError: if ``probe_tasks`` has a name that ``tasks`` has not.
@@ -44,7 +45,9 @@ class Samples:
         batch_size: int | None,
         collate_fn: Callable[[list[Any]], Any] | None,
         seed: int,
+        retries: int = 0,
     ) -> None:
+        self._retries = retries
         self._training = dict(tasks)
         self._tasks = dict(tasks)
         if probe_tasks:
@@ -100,9 +103,9 @@ class Samples:
         arm = list(self._tasks).index(name)
         source: _ByIndex | StreamSource
         if is_map_style(task):
-            source = _ByIndex(name, arm, task, self._batch_size or 1, self._collate_fn, self._seed)
+            source = _ByIndex(name, arm, task, self._batch_size or 1, self._collate_fn, self._seed, self._retries)
         elif _is_plain(task):
-            source = _ByIndex(name, arm, task.dataset, task.batch_size, task.collate_fn, self._seed)
+            source = _ByIndex(name, arm, task.dataset, task.batch_size, task.collate_fn, self._seed, self._retries)
         else:
             source = self._second_iteration(name, arm, task)
         if name in self._positions:
@@ -112,7 +115,7 @@ class Samples:
     def _second_iteration(self, name: str, arm: int, task: Task) -> StreamSource:
         batches = batches_of(task, self._batch_size, False, self._collate_fn)
         if task is not self._training.get(name):
-            return StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR)
+            return StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR, self._retries)
         hint = f"give CurriculumLoader(probe_tasks={{{name!r}: <the same task with another seed>}})"
         if isinstance(task, DataLoader) and any(
             isinstance(getattr(part, "generator", None), torch.Generator) for part in samplers_of(task)
@@ -127,7 +130,7 @@ class Samples:
                 f"task {name!r} gives the same batches every time that it is iterated, so that the signal would be "
                 f"measured on the batches that were trained on: {hint}"
             )
-        return StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR)
+        return StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR, self._retries)
 
 
 class _ByIndex:
@@ -141,15 +144,17 @@ class _ByIndex:
         batch_size: int,
         collate_fn: Callable[[list[Any]], Any] | None,
         seed: int,
+        retries: int,
     ) -> None:
         self._order = MapSource(arm, len(dataset), batch_size, True, False, seed, Stream.PROBE_ORDER)
-        self._dataset = TaskDataset((name,), [dataset], default_collate if collate_fn is None else collate_fn)
+        collate = default_collate if collate_fn is None else collate_fn
+        self._dataset = TaskDataset((name,), [dataset], collate, retries)
         self._visits = 0
 
     def next(self, rank: int, world_size: int) -> Any:
         keys = self._order.keys(self._visits, rank, world_size)
         self._visits += 1
-        return self._dataset.__getitems__([(0, index) for _, index in keys])
+        return self._dataset.read([(0, index) for _, index in keys])
 
     def position(self) -> int:
         return self._visits

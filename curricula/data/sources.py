@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from curricula.data.tasks import Task, TaskError
+from curricula.data.faults import Failure, TaskError, failure, warn_retried
+from curricula.data.tasks import Task
 from curricula.randomness import CounterGenerator, Stream
 
 Key = tuple[int, int | None]
 """Arm and sample index; ``None`` stands for the next batch of a streamed task."""
+
+_END = object()
 
 
 class MapSource:
@@ -84,12 +88,23 @@ class StreamSource:
         batches: re-iterable of batches.
         seed: of the order in which a ``DataLoader`` shuffles.
         stream: of the seed's random numbers.
+        retries: how many further batches are asked for, one after the other, when the task raises.
     """
 
-    def __init__(self, name: str, arm: int, batches: Any, seed: int, stream: Stream = Stream.TASK_ITERATOR) -> None:
+    def __init__(
+        self,
+        name: str,
+        arm: int,
+        batches: Any,
+        seed: int,
+        stream: Stream = Stream.TASK_ITERATOR,
+        retries: int = 0,
+    ) -> None:
         self.name = name
         self.arm = arm
         self.batches = batches
+        self._retries = retries
+        self._warned = False
         self._numbers = CounterGenerator(seed, stream)
         self._iterator: Iterator[Any] | None = None
         self._taken = 0
@@ -143,26 +158,33 @@ class StreamSource:
         return mine
 
     def _read(self) -> Any:
-        for _ in range(2):
-            try:
-                batch = self._start() if self._iterator is None else next(self._iterator)
-            except StopIteration:
-                if self._taken == 0:
-                    break
+        failed: list[Failure] = []
+        while True:
+            batch = self._next_or_failure()
+            if isinstance(batch, Failure):
+                failed.append(batch)
+                if len(failed) > self._retries:
+                    raise batch.raised(self.name)
+                if not self._warned:
+                    self._warned = True
+                    warn_retried(self.name, batch.error)
+            elif batch is not _END:
+                self._taken += 1
+                return batch
+            elif self._taken:
                 self._iterator = None
                 self._pass += 1
                 self._taken = 0
-                continue
-            except TaskError:
-                raise
-            except Exception as error:
-                raise TaskError(
-                    f"task {self.name!r} raised {type(error).__name__} at batch {self._taken} of its pass "
-                    f"{self._pass}: {error}"
-                ) from error
-            self._taken += 1
-            return batch
-        raise TaskError(f"task {self.name!r} yields no batch: leave it out, or give it data")
+            elif failed:  # a generator that has raised is over
+                raise failed[-1].raised(self.name)
+            else:
+                raise TaskError(f"task {self.name!r} yields no batch: leave it out, or give it data")
+
+    def _next_or_failure(self) -> Any:
+        try:
+            return self._start() if self._iterator is None else next(self._iterator, _END)
+        except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
+            return failure(error, f"at batch {self._taken} of its pass {self._pass}")
 
     def _start(self) -> Any:
         # A DataLoader takes the seed of its shuffling from torch's global stream, with the first batch. It is given one
@@ -171,7 +193,7 @@ class StreamSource:
         seed = int(self._numbers.at(self._pass, lane=self.arm).integers(2**63))
         if not isinstance(self.batches, DataLoader):
             self._iterator = iter(self.batches)
-            return next(self._iterator)
+            return next(self._iterator, _END)
         set_epoch(self.batches, self._pass)
         for part in samplers_of(self.batches):
             if isinstance(getattr(part, "generator", None), torch.Generator):
@@ -179,7 +201,7 @@ class StreamSource:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators as well
             self._iterator = iter(self.batches)
-            return next(self._iterator)
+            return next(self._iterator, _END)
 
 
 def set_epoch(loader: DataLoader[Any], number: int) -> None:
@@ -197,27 +219,68 @@ def samplers_of(loader: DataLoader[Any]) -> list[Any]:
 
 
 class TaskDataset(Dataset[Any]):
-    """All map-style tasks as one dataset of ``(arm, index)`` keys, so that one DataLoader serves them all."""
+    """All map-style tasks as one dataset of ``(arm, index)`` keys, so that one DataLoader serves them all.
 
-    def __init__(self, names: tuple[str, ...], tasks: list[Task], collate_fn: Callable[[list[Any]], Any]) -> None:
+    An error of a task is returned, not raised: it is for the process that knows the draw to say where it happened.
+
+    Args:
+        names: of the tasks.
+        tasks: one per name.
+        collate_fn: list of samples to batch.
+        retries: how many samples that follow one that cannot be read are tried in its place.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], tasks: list[Task], collate_fn: Callable[[list[Any]], Any], retries: int = 0
+    ) -> None:
         self._names = names
         self._tasks = tasks
         self._collate_fn = collate_fn
+        self._retries = retries
 
-    def __getitems__(self, keys: list[Key]) -> Any:
-        """Return one batch, all of one task; ``None`` for a streamed task."""
+    def __getitems__(self, keys: list[Key]) -> tuple[Any, Failure | None]:
+        """Return one batch, all of one task (``None`` for a streamed task), and the first error, if any.
+
+        A batch beside an error has other samples in the place of those that could not be read.
+        """
         arm = keys[0][0]
         if keys[0][1] is None:
-            return None
+            return None, None
         task = self._tasks[arm]
-        indices = [index for _, index in keys]
+        indices = [index for _, index in keys if index is not None]
+        where = f"while reading the samples {indices}"
         try:
-            many = getattr(task, "__getitems__", None)
-            return self._collate_fn(list(many(indices)) if callable(many) else [task[index] for index in indices])
-        except Exception as error:
-            raise TaskError(
-                f"task {self._names[arm]!r} raised {type(error).__name__} while reading the samples {indices}: {error}"
-            ) from error
+            return self._collate_fn(_samples(task, indices)), None
+        except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
+            first = failure(error, where)
+        if self._retries == 0:
+            return None, first
+        try:
+            return self._collate_fn([self._sample(task, index) for index in indices]), first
+        except Exception as error:  # noqa: BLE001 - as above
+            return None, failure(error, where)
+
+    def _sample(self, task: Task, index: int) -> Any:
+        for further in range(self._retries):
+            with suppress(Exception):
+                return _samples(task, [(index + further) % len(task)])[0]
+        return _samples(task, [(index + self._retries) % len(task)])[0]
+
+    def read(self, keys: list[Key]) -> Any:
+        """Return one batch of one task.
+
+        Raises:
+            TaskError: if it cannot be read.
+        """
+        batch, error = self.__getitems__(keys)
+        if batch is None and error is not None:
+            raise error.raised(self._names[keys[0][0]])
+        return batch
+
+
+def _samples(task: Task, indices: list[int]) -> list[Any]:
+    many = getattr(task, "__getitems__", None)
+    return list(many(indices)) if callable(many) else [task[index] for index in indices]
 
 
 def as_it_is(batch: Any) -> Any:

@@ -17,10 +17,6 @@ Grid: TypeAlias = Mapping[str, int | Sequence[Any]]
 """Axis name to number of values, or to their labels."""
 
 
-class TaskError(RuntimeError):
-    """A task's data could not be read; the message names the task."""
-
-
 def is_map_style(task: Task) -> bool:
     """Tell whether samples are read by index (a map-style dataset, or any sequence of samples)."""
     if isinstance(task, (DataLoader, IterableDataset)):  # these have a `__getitem__` for the look of it

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, WeightedRandomSampler
 
+from curricula.data.faults import TaskError
 from curricula.data.sources import MapSource, StreamSource, TaskDataset, batches_of
-from curricula.data.tasks import TaskError
 from tests.models import Rows, StreamedRows
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=150)
@@ -227,8 +227,8 @@ def test_reading_leaves_the_streams_of_the_user_alone(monkeypatch):
 
 def test_the_shared_dataset_reads_one_task_and_passes_over_streams():
     tasks = TaskDataset(("a", "b"), [Rows(0, 4), Rows(1, 4)], list)
-    assert tasks.__getitems__([(1, 3), (1, 0)]) == [(1, 3), (1, 0)]
-    assert tasks.__getitems__([(0, None)]) is None
+    assert tasks.__getitems__([(1, 3), (1, 0)]) == ([(1, 3), (1, 0)], None)
+    assert tasks.__getitems__([(0, None)]) == (None, None)
 
 
 def test_only_iterable_datasets_are_batched():

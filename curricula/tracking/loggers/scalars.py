@@ -75,7 +75,7 @@ class Scalars:
             on the reward is -1 and 1), ``reward`` in ``[-1, 1]``, ``skipped`` (steps so far), ``signal_time_share``
             in ``[0, 1]``; each name with :data:`PREFIX`.
         """
-        policy = teacher.bandit.probabilities()
+        policy = teacher.probabilities()
         entry = {"effective_tasks": effective_number(policy), "skipped": float(sum(teacher.skipped))}
         if self._target is not None:
             entry["target_probability"] = float(policy[teacher.tasks.index(self._target)])

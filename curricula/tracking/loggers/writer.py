@@ -62,7 +62,7 @@ class Loggers:
     def effective_tasks(self, teacher: Teacher) -> float:
         """Return the effective number of tasks of the present policy."""
         if self._effective[0] != teacher.updates:
-            self._effective = (teacher.updates, effective_number(teacher.bandit.probabilities()))
+            self._effective = (teacher.updates, effective_number(teacher.probabilities()))
         return self._effective[1]
 
     def after_step(self, teacher: Teacher, rate: float, reward: float | None) -> None:

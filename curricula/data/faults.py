@@ -1,0 +1,78 @@
+"""Data that cannot be read: what was tried in its place, and an error that says where it happened."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import traceback
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from torch.utils.data import get_worker_info
+
+_log = logging.getLogger(__name__)
+
+OnError: TypeAlias = Literal["raise", "retry", "drop"]
+"""What to do about a task that raises: see :class:`~curricula.CurriculumLoader`."""
+
+RETRIES = 10
+"""How many other samples, or further batches, are tried in the place of one that cannot be read."""
+
+
+class TaskError(RuntimeError):
+    """A task's data could not be read; the message names the task, and ``__cause__`` is what the task raised."""
+
+
+@dataclass
+class Failure:
+    """What a task raised, in a form that a worker process can send."""
+
+    where: str
+    error: Exception
+    trace: str
+
+    def raised(self, name: str) -> TaskError:
+        """Return the error to raise for the task of this name; its ``__cause__`` is the original."""
+        error = TaskError(f"task {name!r} raised {type(self.error).__name__} {self.where}: {self.error}")
+        if self.trace:
+            self.error.__cause__ = _InWorker(f"\n{self.trace}")
+        error.__cause__ = self.error
+        return error
+
+
+class _InWorker(Exception):  # noqa: N818 - shows the traceback of another process, as in concurrent.futures
+    """The traceback in the worker process."""
+
+
+def failure(error: Exception, where: str) -> Failure:
+    """Return the failure of an error that is being handled.
+
+    Queues between processes lose what they cannot pickle without a word, and the reader waits for ever: such an error
+    is sent as a ``RuntimeError`` with its text.
+    """
+    if get_worker_info() is None:
+        return Failure(where, error, "")
+    trace = traceback.format_exc()
+    try:
+        copy = pickle.loads(pickle.dumps(error))
+        faithful = type(copy) is type(error) and str(copy) == str(error)
+    except Exception:  # noqa: BLE001 - a class of the user's can do anything here
+        faithful = False
+    return Failure(where, error if faithful else RuntimeError(f"{type(error).__name__}: {error}"), trace)
+
+
+def warn_retried(name: str, error: Exception) -> None:
+    """Say that other data of a task were taken."""
+    _log.warning(
+        "task %r raised %s: %s; other data of the task are taken in its place, and this is said once per task",
+        name,
+        type(error).__name__,
+        error,
+    )
+
+
+def check_on_error(value: OnError) -> OnError:
+    """Return the value, or raise ``ValueError`` if it is none of the three."""
+    if value not in get_args(OnError):
+        raise ValueError(f'on_error must be "raise", "retry" or "drop", got {value!r}')
+    return value
