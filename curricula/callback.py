@@ -92,6 +92,8 @@ class CurriculumCallback(pl.Callback):
             raise TypeError(f"cost must be a function from a batch to a number, got {cost!r}")
         if target is not None and not isinstance(target, (str, Iterable, Dataset)):
             raise TypeError(f"target must be the name of a task, or held-out data, got {target!r}")
+        if not isinstance(log_figures, bool):
+            raise TypeError(f"log_figures must be True or False, got {log_figures!r}")
         if bandit is not None:
             check_instance("bandit", bandit, Bandit)
         Teacher(["any"], scaler=scaler, seed=seed)  # which checks these now rather than when training starts

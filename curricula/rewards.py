@@ -94,6 +94,7 @@ class QuantileScaler(RewardScaler):
         warmup: rates before the first reward other than 0, at least 1.
 
     Raises:
+        TypeError: if an option is no number.
         ValueError: if an option is out of its range.
 
     Source: Graves et al. 2017, section 2.3; reservoir sampling, Vitter 1985.
@@ -119,6 +120,9 @@ class QuantileScaler(RewardScaler):
         self.high = check_range("high", high, 0.0, 1.0)
         if self.low >= self.high:
             raise ValueError(f"low must be below high, got low={low}, high={high}")
+        for name, value in (("window", window), ("warmup", warmup)):
+            if value != int(check_range(name, value, 1, math.inf)):
+                raise ValueError(f"{name} must be a whole number, got {value}")
         self.window = int(check_range("window", window, 2, math.inf))
         self.warmup = int(check_range("warmup", warmup, 1, math.inf))
         if self.warmup > self.window:

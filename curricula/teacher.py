@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -177,12 +177,17 @@ class Teacher:
             The scaled reward in ``[-1, 1]``, or ``None`` if it was skipped.
 
         Raises:
+            TypeError: if the draw is none, or the progress is no number.
             ValueError: if the draw is not open (unknown, rewarded already, or discarded) or the cost is out of range.
         """
+        if not isinstance(draw, Draw):
+            raise TypeError(f"draw must be a Draw that draw() returned, got {draw!r}")
+        if not isinstance(progress, (float, SupportsFloat)):
+            raise TypeError(f"progress must be a number, got {progress!r}: give float('nan') where it cannot be told")
         if not (cost > 0 and math.isfinite(cost)):
             raise ValueError(f"the cost of a step must be finite and > 0, got {cost} for task {draw.task!r}")
         policy = self._close(draw)
-        rate = progress / cost
+        rate = float(progress) / cost
         if not math.isfinite(rate):
             self.skipped[draw.arm] += 1
             return None
@@ -256,7 +261,7 @@ class Teacher:
         self.draws = content["draws"]
         self.updates = content["updates"]
         self.skipped = list(content["skipped"])
-        self._removed = set(content.get("removed", ()))  # states of the first release have none
+        self._removed = set(content.get("removed", ()))  # states from before tasks could be removed have none
         self._open = {fields[0]: draw_from_list(fields, self.tasks) for fields in content["open"]}
         self._policies = {key: np.array(policy, dtype=np.float64) for key, policy in content["policies"]}
 
@@ -276,6 +281,8 @@ def check_names(tasks: Sequence[str]) -> tuple[str, ...]:
     """Return the task names as a tuple, or raise if they are not unique, non-empty strings."""
     if isinstance(tasks, str):
         raise TypeError(f"tasks must be a sequence of names, got the single string {tasks!r}")
+    if not isinstance(tasks, Iterable):
+        raise TypeError(f"tasks must be a sequence of names, got {tasks!r}")
     names = tuple(tasks)
     if not names:
         raise ValueError("a curriculum needs at least one task, got none")

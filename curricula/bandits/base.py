@@ -44,8 +44,12 @@ class Bandit(ABC):
             horizon: expected number of updates, at least 1; ``None`` when unknown.
 
         Raises:
+            TypeError: if an argument is not an int.
             ValueError: if an argument, or an option of the bandit for this many arms, is out of range.
         """
+        for name, value in (("num_arms", num_arms), ("horizon", 1 if horizon is None else horizon)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name} must be an int, got {value!r}")
         if num_arms < 1:
             raise ValueError(f"a bandit needs at least one arm, got num_arms={num_arms}")
         if horizon is not None and horizon < 1:

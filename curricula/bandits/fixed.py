@@ -30,7 +30,7 @@ class FixedPolicy(Bandit):
     """
 
     def __init__(self, weights: Sequence[float] | None = None) -> None:
-        self._weights = None if weights is None else np.asarray(list(weights), dtype=np.float64)
+        self._weights = None if weights is None else _numbers("weights", weights)
         if self._weights is not None and not (
             self._weights.ndim == 1
             and np.isfinite(self._weights).all()
@@ -54,7 +54,7 @@ class FixedPolicy(Bandit):
             temperature: ``> 0``; 1 is proportional to size, large values approach uniform.
         """
         temperature = check_range("temperature", temperature, 0.0, math.inf, open_low=True)
-        numbers = np.asarray(list(sizes), dtype=np.float64)
+        numbers = _numbers("sizes", sizes)
         if not (numbers.size and np.isfinite(numbers).all() and (numbers > 0).all()):
             raise ValueError(f"sizes must be finite and > 0, got {sizes!r}")
         logs = np.log(numbers) / temperature
@@ -81,3 +81,10 @@ class FixedPolicy(Bandit):
             raise ValueError(
                 "the checkpoint was made with another FixedPolicy: give the same weights, or start the curriculum anew"
             )
+
+
+def _numbers(name: str, values: Sequence[float]) -> FloatArray:
+    try:
+        return np.asarray(list(values), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be one number per task, got {values!r}") from None

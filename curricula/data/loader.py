@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, default_collate
 
+from curricula.bandits.base import check_range
 from curricula.bandits.fixed import FixedPolicy
 from curricula.data.faults import RETRIES, Failure, OnError, TaskError, check_on_error, warn_retried
 from curricula.data.samples import Samples
@@ -104,7 +105,14 @@ class CurriculumLoader:
         self.seed = seed
         self.on_error = check_on_error(on_error)
         retries = 0 if on_error == "raise" else RETRIES
-        self._check_numbers(steps_per_epoch)
+        _check_whole("batch_size", batch_size, 1)
+        _check_whole("steps_per_epoch", steps_per_epoch, 1)
+        _check_whole("num_workers", num_workers, 0)
+        _check_whole("prefetch_factor", prefetch_factor, 1)
+        _check_function("collate_fn", collate_fn)
+        _check_function("worker_init_fn", worker_init_fn)
+        _check_flags(shuffle=shuffle, drop_last=drop_last, pin_memory=pin_memory, persistent_workers=persistent_workers)
+        timeout = check_range("timeout", timeout, 0.0, math.inf)
         self._maps: dict[int, MapSource] = {}
         self._streams: dict[int, StreamSource] = {}
         for arm, (name, task) in enumerate(self.tasks.items()):
@@ -154,6 +162,7 @@ class CurriculumLoader:
         self._retried: set[int] = set()  # arms of which it was said that other data are taken
         self._iteration = 0  # of iterators; only the newest one may go on
         self._resumed = False
+        self._new_training = False
         self._position = 0
         self._reset()
 
@@ -247,15 +256,22 @@ class CurriculumLoader:
         self._undelivered.extendleft(reversed(self._not_delivered()))
         self._in_flight.clear()
         self._delivered.clear()
-        if self._resumed and self._position < min(self.steps_per_epoch, self._epoch_length()):
-            self._resumed = False
-        else:
-            self._resumed = False
+        goes_on = self._resumed and self._position < min(self.steps_per_epoch, self._epoch_length())
+        if self._new_training and not (goes_on and self._position % max(1, self._micro_batches())):
+            self._discard_current()
+        self._new_training = self._resumed = False
+        if not goes_on:
             self._position = 0
             self._current = None
             self._epoch_number += 1
         if self._shared.generator is not None:
             self._shared.generator.manual_seed((self.seed * 1_000_003 + self._epoch_number) % 2**63)
+
+    def _discard_current(self) -> None:
+        # A step that was interrupted, and of which no batch is to come.
+        for draw in self._teacher.open_draws():
+            if self._current is not None and draw.id == self._current.id:
+                self._teacher.discard(draw)
 
     def _deliver(self, draw: Draw, batch: Any) -> Any:
         self._visits[draw.arm] += 1
@@ -335,6 +351,7 @@ class CurriculumLoader:
             open_draws.pop(draw.id, None)
         for draw in open_draws.values():  # delivered before a checkpoint, but never rewarded
             teacher.discard(draw)
+        self._new_training = True
 
     def claim(self) -> Draw:
         """Return the draw of the oldest batch that was delivered and not yet claimed.
@@ -434,19 +451,6 @@ class CurriculumLoader:
 
     # ---------------------------------------------------------------- checks
 
-    def _check_numbers(self, steps_per_epoch: int | None) -> None:
-        for name, value, least in (
-            ("batch_size", self.batch_size, 1),
-            ("steps_per_epoch", steps_per_epoch, 1),
-            ("num_workers", self.num_workers, 0),
-        ):
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an int, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
-
     def _samples(self, name: str) -> int:
         if self.batch_size is None:
             raise ValueError(f"task {name!r} is a map-style dataset: give batch_size=<samples per batch>")
@@ -489,6 +493,26 @@ class _Planner:
 
     def __len__(self) -> int:
         return self._loader.steps_per_epoch
+
+
+def _check_whole(name: str, value: int | None, least: int) -> None:
+    if value is None and name != "num_workers":
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def _check_function(name: str, value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function or None, got {value!r}")
+
+
+def _check_flags(**flags: bool) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):  # "no" and "false" of a configuration would count as true
+            raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 def _one() -> int:  # functions of the module, unlike lambdas, can be sent to the processes of a spawning strategy

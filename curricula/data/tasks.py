@@ -38,6 +38,11 @@ def check_tasks(tasks: Mapping[str, Task]) -> tuple[str, ...]:
         )
     names = check_names(list(tasks))
     for name, task in tasks.items():
+        if isinstance(task, (str, bytes, Mapping)):  # these can be indexed too, but hold no samples by number
+            raise TypeError(
+                f"task {name!r} must be a Dataset, an IterableDataset or an iterable of batches, got a "
+                f"{type(task).__name__}: load what it names, or give a list of its samples"
+            )
         if is_map_style(task):
             if len(task) == 0:
                 raise ValueError(f"task {name!r} is an empty dataset: leave it out, or give it samples")
@@ -68,6 +73,10 @@ def check_grid(grid: Grid | None, num_tasks: int) -> dict[str, list[str]] | None
     """
     if grid is None:
         return None
+    if not isinstance(grid, Mapping):
+        raise TypeError(
+            f'grid must be a mapping from axis to number or labels, got {grid!r}: write {{"length": 5, "repeats": 3}}'
+        )
     labels = {
         str(axis): [str(k + 1) for k in range(values)] if isinstance(values, int) else [str(value) for value in values]
         for axis, values in grid.items()

@@ -1,13 +1,10 @@
-"""Files: the histories that runs have saved, found and read; and files that appear whole or not at all."""
+"""Files: the histories that runs have saved, found and read."""
 
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,22 +85,6 @@ def run_name(path: Path) -> str:
     if path.suffix == CHECKPOINT and path.parent.name == "checkpoints" and path.parent.parent.name:
         return path.parent.parent.name
     return path.stem.removesuffix(".history")
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside ``path`` to write, and put it in its place when that is done without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _is_history(path: Path) -> bool:

@@ -14,6 +14,7 @@ import torch
 
 from curricula.bandits.base import FloatArray
 from curricula.teacher import Draw, check_names
+from curricula.tracking.whole_files import written_whole
 
 COLUMNS = ("step", "arm", "probability", "progress", "reward", "loss")
 """Columns of :meth:`CurriculumHistory.column`, one row per recorded optimiser step."""
@@ -76,6 +77,8 @@ class CurriculumHistory:
         self.target = target
         if min(max_rows, max_policies) < 2:
             raise ValueError(f"max_rows and max_policies must be at least 2, got {max_rows} and {max_policies}")
+        if target is not None and target not in self.tasks:
+            raise ValueError(f"target {target!r} names no task: the tasks are {list(self.tasks)}")
         self.max_rows = max_rows
         self.max_policies = max(2, min(max_policies, 2_000_000 // len(self.tasks)))
         self.steps = 0
@@ -191,7 +194,10 @@ class CurriculumHistory:
         self._check()
 
     def save(self, path: str | Path) -> Path:
-        """Write the record as one JSON file and return its path; numbers that are not finite become ``null``."""
+        """Write the record as one JSON file and return its path; numbers that are not finite become ``null``.
+
+        The file is there whole or not at all: where the disk is full, an earlier one stays as it was.
+        """
         content = {
             **self._header(),
             "first_losses": _finite(self._first_losses),
@@ -200,8 +206,8 @@ class CurriculumHistory:
             "policies": [[round(float(value), 7) for value in policy] for policy in self._policies],
         }
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")), encoding="utf-8")
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")), encoding="utf-8")
         return path
 
     @classmethod

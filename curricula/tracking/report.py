@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from curricula.tracking.curves import Comparison
-from curricula.tracking.files import written_whole
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.panels import json_for_page, panels
 from curricula.tracking.summary import leading, peak_steps, shares
+from curricula.tracking.whole_files import written_whole
 from curricula.tracking.words import facts
 
 _FILES = ("report.html.j2", "report.js")

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from curricula.tracking.files import written_whole
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.summary import peak_steps, shares
+from curricula.tracking.whole_files import written_whole
 
 SUFFIXES = (".csv", ".parquet")
 

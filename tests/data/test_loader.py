@@ -743,6 +743,7 @@ def test_a_draw_that_was_delivered_but_never_rewarded_is_discarded_on_resume():
     resumed.attach(restored)
     assert [draw.id for draw in restored.open_draws()] == [1, 2, 3, 4, 5], "the current draw may still have a batch"
     assert next(number for number, *_ in epochs(resumed, 1)) == 2
+    assert next(draw.id for draw in restored.open_draws()) == 2, "it had none"
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))])

@@ -13,7 +13,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.demos.boring_classes import BoringModel
 
 from curricula import CurriculumCallback, CurriculumLoader
-from curricula.tracking.files import find_histories, read_history, run_name, written_whole
+from curricula.tracking.files import find_histories, read_history, run_name
+from curricula.tracking.whole_files import written_whole
 from tests.tracking.histories import staircase
 
 

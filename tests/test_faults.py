@@ -1,0 +1,141 @@
+"""What a run survives: dull rewards, few and many tasks, a full disk, a clock that jumps, Ctrl-C."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import OnExceptionCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from curricula import CurriculumCallback, CurriculumLoader, Teacher
+from curricula.bandits import Exp3S
+from curricula.signals import Signal
+from curricula.tracking.history import CurriculumHistory
+from curricula.tracking.report import Section, write_report
+from tests.models import Constant, Linear, tasks_of_constants, trainer
+
+
+class Same(Signal):
+    """Every step teaches alike."""
+
+    def after_step(self, step):
+        return 0.25
+
+
+def fit(names="abc", steps=60, **options):
+    pl.seed_everything(0, verbose=False)
+    callback = CurriculumCallback(**options)
+    loader = CurriculumLoader(tasks_of_constants(names), batch_size=4, steps_per_epoch=steps)
+    trainer(callback, max_steps=steps).fit(Linear(), loader)
+    return callback
+
+
+def test_constant_rewards_leave_the_policy_uniform():
+    callback = fit(signal=Same(), bandit=Exp3S(eta=0.1, epsilon=0.1))
+    assert np.nanmax(np.abs(callback.history.column("reward"))) == 0.0
+    np.testing.assert_allclose(callback.teacher.probabilities(), 1 / 3, rtol=0, atol=1e-12)
+
+
+def test_one_task_is_trained_on_as_without_a_curriculum():
+    callback = fit("a")
+    assert callback.history.draws.tolist() == [60]
+    assert callback.teacher.probabilities().tolist() == [1.0]
+    assert np.isfinite(callback.history.column("reward")).all()
+
+
+def test_a_hundred_thousand_tasks_are_trained_on(tmp_path):
+    one = Constant(1.0, 4)
+    loader = CurriculumLoader({f"task {k}": one for k in range(100_000)}, batch_size=4, steps_per_epoch=20)
+    callback = CurriculumCallback()
+    fitter = trainer(callback, max_steps=20)
+    fitter.fit(Linear(), loader)
+    fitter.save_checkpoint(tmp_path / "run.ckpt")
+    assert callback.teacher.updates == 20
+    assert callback.teacher.probabilities().sum() == pytest.approx(1.0, abs=1e-9)
+    assert callback.history.max_policies * 100_000 <= 2_000_000, "snapshots of the policy stay few"
+    assert (tmp_path / "run.ckpt").stat().st_size < 32_000_000
+
+
+@pytest.mark.parametrize(
+    "write", [CurriculumHistory.save, lambda history, path: write_report(path, [Section("Run", history=history)])]
+)
+def test_a_full_disk_leaves_the_file_that_was_there(write, tmp_path, monkeypatch):
+    history = fit().history
+    path = write(history, tmp_path / "file")
+    before = path.read_bytes()
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(history, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path], "nothing half-written is left"
+
+
+def test_a_clock_that_jumps_back_changes_nothing(tmp_path, monkeypatch):
+    expected = fit().history.state_dict()
+    real, calls = time.time, []
+
+    def jumping():
+        calls.append(0)
+        return real() - 1000.0 * len(calls)
+
+    monkeypatch.setattr(time, "time", jumping)
+    found = fit().history.state_dict()
+    assert calls, "somebody looks at the clock"
+    assert {key: str(value) for key, value in found.items()} == {key: str(value) for key, value in expected.items()}
+
+
+class Interrupted(Linear):
+    """Ctrl-C in the seventh step."""
+
+    at = 7
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == self.at:
+            signal.raise_signal(signal.SIGINT)
+        return super().training_step(batch, batch_idx)
+
+
+def test_after_ctrl_c_the_state_is_in_the_checkpoint_and_the_figures_are_written(tmp_path):
+    def loader():
+        return CurriculumLoader(tasks_of_constants("abc"), batch_size=4, steps_per_epoch=20)
+
+    callback, logger = CurriculumCallback(), TensorBoardLogger(tmp_path)
+    options = {"max_steps": 20, "logger": logger, "log_every_n_steps": 100, "enable_checkpointing": True}
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        trainer(callback, OnExceptionCheckpoint(tmp_path, "last"), **options).fit(Interrupted(), loader())
+    assert callback.history.steps == 7
+    events = EventAccumulator(logger.log_dir).Reload()
+    assert "curriculum/policy" in events.Tags()["images"]
+
+    resumed = CurriculumCallback()
+    trainer(resumed, max_steps=20).fit(Linear(), loader(), ckpt_path=tmp_path / "last.ckpt")
+    assert resumed.history.steps == 20
+    assert resumed.history.column("arm")[:7].tolist() == callback.history.column("arm").tolist()
+    assert resumed.teacher.open_draws() == []
+
+
+def test_a_history_survives_a_file_that_ends_too_early(tmp_path):
+    path = fit().history.save(tmp_path / "history.json")
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
+        CurriculumHistory.load(path)
+
+
+def test_rewards_of_any_size_leave_a_distribution():
+    teacher = Teacher(list("abc"))
+    for rate in (0.0, 1e308, -1e308, 5e-324, float("inf"), float("nan"), 1e-300) * 20:
+        teacher.reward(teacher.draw(), rate)
+        assert abs(teacher.probabilities().sum() - 1.0) < 1e-12
+    assert sum(teacher.skipped) == 40
