@@ -13,8 +13,10 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch.utils.data import Dataset
 
+from curricula.agreement import CHECK_EVERY, NO_FINGERPRINT, check_agreement, fingerprint
 from curricula.bandits.base import Bandit
 from curricula.data.loader import CurriculumLoader
+from curricula.data.options import check_flags
 from curricula.data.samples import HELD_OUT_TARGET
 from curricula.rewards import RewardScaler
 from curricula.signals.base import Signal
@@ -22,6 +24,7 @@ from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGa
 from curricula.signals.probe import Probe, as_loss, untouched
 from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
+from curricula.task_names import listed
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers import Loggers
@@ -61,6 +64,9 @@ class CurriculumCallback(pl.Callback):
             dataset or a loader) that are not trained on, for signals that need a target.
         seed: of the draws, in ``[0, 2**64)``.
         log_figures: send charts and pictures of the curriculum to loggers that take them.
+        strict: refuse a checkpoint of other tasks, or of the same in another order. If not, tasks are matched by name,
+            with one warning that lists them: those that stay keep the ratios of their weights and their place in the
+            data, and new ones get the mean weight.
 
     Raises:
         TypeError: if an argument is of another kind; a class in place of an instance is told apart.
@@ -86,14 +92,14 @@ class CurriculumCallback(pl.Callback):
         target: Any = None,
         seed: int = 0,
         log_figures: bool = True,
+        strict: bool = True,
     ) -> None:
         self.signal = check_instance("signal", FirstOrderPredictionGain() if signal is None else signal, Signal)
         if cost is not None and not callable(cost):
             raise TypeError(f"cost must be a function from a batch to a number, got {cost!r}")
         if target is not None and not isinstance(target, (str, Iterable, Dataset)):
             raise TypeError(f"target must be the name of a task, or held-out data, got {target!r}")
-        if not isinstance(log_figures, bool):
-            raise TypeError(f"log_figures must be True or False, got {log_figures!r}")
+        check_flags(log_figures=log_figures, strict=strict)
         if bandit is not None:
             check_instance("bandit", bandit, Bandit)
         Teacher(["any"], scaler=scaler, seed=seed)  # which checks these now rather than when training starts
@@ -102,6 +108,7 @@ class CurriculumCallback(pl.Callback):
         self._target = target
         self._target_name = target if target is None or isinstance(target, str) else HELD_OUT_TARGET
         self._log_figures = log_figures
+        self._strict = strict
         self._teacher: Teacher | None = None
         self._loader: CurriculumLoader | None = None
         self._history: CurriculumHistory | None = None
@@ -156,8 +163,11 @@ class CurriculumCallback(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the loader, make the teacher (or go on with the one of a checkpoint), and connect them."""
         loader = find_loader(trainer)
-        self._start_teacher(trainer, loader)
-        self._attach(trainer, loader)
+        try:
+            self._start_teacher(trainer, loader)
+            self._attach(trainer, loader)
+        except ValueError as error:
+            raise MisconfigurationException(str(error)) from error
         self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context)
         self._amp = getattr(trainer.precision_plugin, "scaler", None)
         self._ranks = trainer.world_size
@@ -182,6 +192,7 @@ class CurriculumCallback(pl.Callback):
             micro_batches=lambda: trainer.accumulate_grad_batches,
             epoch_length=lambda: trainer.num_training_batches,
             limit=overfit_limit(trainer),
+            strict=self._strict,
         )
         self._loader = loader
         if self._target_name == HELD_OUT_TARGET:
@@ -196,24 +207,36 @@ class CurriculumCallback(pl.Callback):
             raise MisconfigurationException(
                 f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
             )
-        try:
-            self._teacher = Teacher(loader.names, horizon=horizon(trainer), **self._options)
-            self._history = CurriculumHistory(
-                loader.names, grid=loader.grid, target=self._target if isinstance(self._target, str) else None
+        self._teacher = Teacher(loader.names, horizon=horizon(trainer), **self._options)
+        self._history = CurriculumHistory(
+            loader.names, grid=loader.grid, target=self._target if isinstance(self._target, str) else None
+        )
+        if self._loaded is not None:
+            self._go_on(self._loaded)
+            self._loaded = None
+        elif trainer.ckpt_path is not None and trainer.global_step > 0:
+            _log.warning(
+                "the checkpoint %s has no curriculum state: the model goes on from it, the curriculum starts anew",
+                trainer.ckpt_path,
             )
-            if self._loaded is not None:
-                self._teacher.load_state_dict(self._loaded["teacher"])
-                self._history.load_state_dict(self._loaded["history"])
-                self._loaded = None
-            elif trainer.ckpt_path is not None and trainer.global_step > 0:
-                _log.warning(
-                    "the checkpoint %s has no curriculum state: the model goes on from it, the curriculum starts anew",
-                    trainer.ckpt_path,
-                )
-        except ValueError as error:
-            raise MisconfigurationException(str(error)) from error
         if trainer.is_global_zero:
             _log.info("curriculum: %s, %s", self._teacher.bandit.describe(), type(self.signal).__name__)
+
+    def _go_on(self, state: dict[str, Any]) -> None:
+        changes = self.teacher.load_state_dict(state["teacher"], strict=self._strict)
+        saved = CurriculumHistory(state["history"]["tasks"])
+        saved.load_state_dict(state["history"])
+        saved.adopt(self.teacher.tasks)
+        saved.target = self.history.target
+        self._history = saved
+        if changes.new or changes.gone:
+            _log.warning(
+                "the checkpoint's curriculum had other tasks: %s kept the ratios of their weights, %s are new and got "
+                "the mean of these, %s are gone",
+                listed(changes.kept),
+                listed(changes.new),
+                listed(changes.gone),
+            )
 
     # ---------------------------------------------------------------- one step
 
@@ -229,7 +252,7 @@ class CurriculumCallback(pl.Callback):
                 pl_module,
                 self._probe,
                 self._target_name,
-                self.teacher.tasks,
+                self._tasks_left(),
                 self._sample,
                 self.teacher.seed,
                 accumulation=trainer.accumulate_grad_batches,
@@ -244,6 +267,10 @@ class CurriculumCallback(pl.Callback):
         if self._cost is not None:
             micro.cost = float(self._cost(batch))
         self._step.add(micro)
+
+    def _tasks_left(self) -> tuple[str, ...]:
+        removed = self.teacher.removed
+        return tuple(name for name in self.teacher.tasks if name not in removed) if removed else self.teacher.tasks
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let a signal that compares micro-batches measure with the gradients so far."""
@@ -309,10 +336,12 @@ class CurriculumCallback(pl.Callback):
     def _average(self, pl_module: pl.LightningModule, progress: float, cost: float) -> tuple[float, float]:
         """Average over ranks; not finite on one rank is not finite on all. One collective, whatever happened."""
         finite = math.isfinite(progress)
-        dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
-        sums = torch.tensor([progress if finite else 0.0, float(finite), cost], dtype=dtype, device=pl_module.device)
+        mark = fingerprint(self.teacher) if self.history.steps % CHECK_EVERY == 0 else NO_FINGERPRINT
+        own = [progress if finite else 0.0, float(finite), cost, *mark]
+        sums = torch.tensor(own, dtype=torch.float64, device=pl_module.device)
         torch.distributed.all_reduce(sums)
-        total, count, costs = sums.tolist()
+        total, count, costs, *marks = sums.tolist()
+        check_agreement(marks, self._ranks, self.teacher.updates)
         return (total / count if count == self._ranks else math.nan), costs / self._ranks
 
     def _reward(self, step: Step, progress: float, cost: float) -> None:
@@ -327,6 +356,8 @@ class CurriculumCallback(pl.Callback):
                 self.history.steps,
             )
         step.close()
+        if len(self.teacher.tasks) > len(self.history.tasks):
+            self.history.adopt(self.teacher.tasks)
         self.history.record(
             step.draw, progress=progress, reward=reward, loss=step.loss, policy=self.teacher.probabilities()
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -14,6 +14,7 @@ from curricula.bandits.exp3s import Exp3S
 from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler, RewardScaler
 from curricula.state import seal, unseal
+from curricula.task_names import TaskChanges, carried_arms, check_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,29 @@ class Teacher:
         """
         self._removed.discard(self._arm(name))
 
+    def add_task(self, name: str) -> None:
+        """Add a task as the last arm, while a model trains or before.
+
+        It gets the mean of the weights that the bandit has for the others, which keep their ratios; rates that were not
+        set by hand are those of the new number of tasks. Open draws stay as they are. With a
+        :class:`~curricula.CurriculumLoader` call :meth:`CurriculumLoader.add_task`, which has the data as well.
+
+        Raises:
+            TypeError: if the name is no string.
+            ValueError: if there is such a task already, or the bandit cannot change its arms.
+
+        Example:
+            >>> teacher = Teacher(["easy", "hard"])
+            >>> teacher.add_task("harder")
+            >>> teacher.probabilities().round(3).tolist()
+            [0.333, 0.333, 0.333]
+        """
+        tasks = check_names([*self.tasks, name])
+        self.bandit.rearrange([*range(len(self.tasks)), None])
+        self.tasks = tasks
+        self.skipped.append(0)
+        self._policies = {key: np.append(policy, 1.0) for key, policy in self._policies.items()}
+
     def _arm(self, name: str) -> int:
         if name not in self.tasks:
             raise ValueError(f"there is no task {name!r}: the tasks are {list(self.tasks)}")
@@ -159,7 +183,7 @@ class Teacher:
         self._open[draw.id] = draw
         if self.bandit.needs_policy:
             policy = policy.copy()
-            policy[list(self._removed)] = 1.0  # bonuses are divided by it, and a task that is not drawn has none to get
+            policy[list(self._removed)] = 1.0  # bonuses are divided by it, and a task not to be drawn has none to get
             self._policies[draw.id] = policy
         self.draws += 1
         return draw
@@ -237,22 +261,43 @@ class Teacher:
             },
         )
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, strict: bool = True) -> TaskChanges:
         """Continue exactly where :meth:`state_dict` was taken. On an error nothing has changed.
 
+        Args:
+            state: of a teacher with the same seed, bandit and scaler.
+            strict: refuse a state of other tasks, or of the same in another order. If not, tasks are matched by name:
+                those that stay keep the ratios of their weights, new ones get the mean of these, and of those that are
+                gone the open draws are forgotten.
+
+        Returns:
+            Which tasks were kept, are new, and are gone.
+
         Raises:
-            ValueError: if the state is damaged, of a newer format, or of other tasks, another seed, bandit or scaler.
+            ValueError: if the state is damaged, of a newer format, of other tasks, another seed, bandit or scaler.
         """
         content = unseal("teacher", state)
-        if tuple(content["tasks"]) != self.tasks:
-            raise ValueError(_other_tasks(content["tasks"], self.tasks))
+        saved = tuple(content["tasks"])
+        changes = TaskChanges.between(saved, self.tasks)
+        if strict and saved != self.tasks:
+            raise ValueError(changes.refusal("curriculum"))
         if content["seed"] != self.seed:
             raise ValueError(
                 f"the checkpoint's curriculum has seed {content['seed']}, this one has {self.seed}: "
                 f"give seed={content['seed']}, or start the curriculum anew"
             )
+        carried = carried_arms(saved, self.tasks)
+        arm_now = {before: arm for arm, before in enumerate(carried) if before is not None}
+        removed = {arm_now[arm] for arm in content.get("removed", ()) if arm in arm_now}  # older states have none
+        if len(removed) == len(self.tasks):
+            raise ValueError(
+                f"all of the tasks {list(self.tasks)} were removed in the checkpoint: give one that was not"
+            )
         before = self.bandit.state_dict()
-        self.bandit.load_state_dict(content["bandit"])
+        if saved == self.tasks:
+            self.bandit.load_state_dict(content["bandit"])
+        else:
+            self.bandit.load_state_dict(content["bandit"], carried)
         try:
             self.scaler.load_state_dict(content["scaler"])
         except Exception:
@@ -260,10 +305,16 @@ class Teacher:
             raise
         self.draws = content["draws"]
         self.updates = content["updates"]
-        self.skipped = list(content["skipped"])
-        self._removed = set(content.get("removed", ()))  # states from before tasks could be removed have none
-        self._open = {fields[0]: draw_from_list(fields, self.tasks) for fields in content["open"]}
-        self._policies = {key: np.array(policy, dtype=np.float64) for key, policy in content["policies"]}
+        self.skipped = [0 if arm is None else content["skipped"][arm] for arm in carried]
+        self._removed = removed
+        draws = [draw_from_list(fields, saved) for fields in content["open"]]
+        self._open = {draw.id: replace(draw, arm=arm_now[draw.arm]) for draw in draws if draw.arm in arm_now}
+        self._policies = {
+            key: np.array([1.0 if arm is None else policy[arm] for arm in carried])
+            for key, policy in content["policies"]
+            if key in self._open
+        }
+        return changes
 
 
 def draw_to_list(draw: Draw) -> list[Any]:
@@ -277,42 +328,9 @@ def draw_from_list(fields: Sequence[Any], tasks: Sequence[str]) -> Draw:
     return Draw(number, arm, tasks[arm], probability, step)
 
 
-def check_names(tasks: Sequence[str]) -> tuple[str, ...]:
-    """Return the task names as a tuple, or raise if they are not unique, non-empty strings."""
-    if isinstance(tasks, str):
-        raise TypeError(f"tasks must be a sequence of names, got the single string {tasks!r}")
-    if not isinstance(tasks, Iterable):
-        raise TypeError(f"tasks must be a sequence of names, got {tasks!r}")
-    names = tuple(tasks)
-    if not names:
-        raise ValueError("a curriculum needs at least one task, got none")
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"task names must be strings, got {name!r} ({type(name).__name__}): use str({name!r})")
-        if not name:
-            raise ValueError("a task name must not be empty")
-    if len(set(names)) < len(names):
-        twice = next(name for position, name in enumerate(names) if name in names[:position])
-        raise ValueError(f"task names must be unique, {twice!r} is given twice")
-    return names
-
-
 def check_instance(what: str, value: Any, base: type[Any]) -> Any:
     """Return ``value`` if it is an instance of ``base``, else raise; a class in its place is told apart."""
     if not isinstance(value, base):
         hint = f": write {value.__name__}()" if isinstance(value, type) and issubclass(value, base) else ""
         raise TypeError(f"{what} must be an instance of {base.__name__}, got {value!r}{hint}")
     return value
-
-
-def _other_tasks(saved: Sequence[str], own: Sequence[str]) -> str:
-    missing = [name for name in saved if name not in own]
-    new = [name for name in own if name not in saved]
-    if missing or new:
-        difference = f"missing now: {missing or 'none'}; new: {new or 'none'}"
-    else:
-        difference = "the same names in another order"
-    return (
-        f"the checkpoint's curriculum has other tasks ({difference}): give the same tasks in the same order, "
-        "or start the curriculum anew"
-    )

@@ -48,9 +48,11 @@ def test_imports_point_downwards_only():
     layers = [
         "state",
         "randomness",
+        "task_names",
         "bandits",
         "rewards",
         "teacher",
+        "agreement",
         "variational",
         "signals",
         "data",
@@ -63,7 +65,7 @@ def test_imports_point_downwards_only():
     allowed = {
         "randomness": {"state"},
         "signals": {"randomness", "teacher", "variational"},
-        "data": {"bandits", "randomness", "state", "teacher"},
+        "data": {"bandits", "randomness", "state", "task_names", "teacher"},
     }
     package = Path(curricula.__file__).parent
     for path in package.rglob("*.py"):

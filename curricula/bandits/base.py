@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +17,8 @@ class Bandit(ABC):
     """A policy over arms ``0 .. num_arms - 1`` that learns from rewards in ``[-1, 1]``.
 
     A bandit is made with its options, then :meth:`reset` once with the number of arms. Subclasses implement
-    :meth:`_start`, :meth:`probabilities`, :meth:`_learn`, :meth:`_state` and :meth:`_load_state`.
+    :meth:`_start`, :meth:`probabilities`, :meth:`_learn`, :meth:`_state` and :meth:`_load_state`, and, where tasks come
+    and go, :meth:`_rearrange`.
 
     Example:
         >>> import numpy as np
@@ -110,8 +112,12 @@ class Bandit(ABC):
             **self._state(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], arms: Sequence[int | None] | None = None) -> None:
         """Continue exactly where :meth:`state_dict` was taken. On an error nothing has changed.
+
+        Args:
+            state: of a bandit of this class.
+            arms: where the arms have changed since: as in :meth:`rearrange`.
 
         Raises:
             ValueError: if the state is of another bandit.
@@ -125,6 +131,44 @@ class Bandit(ABC):
         try:
             self.reset(state["num_arms"], state["horizon"])
             self._load_state(state)
+            if arms is not None:
+                self.rearrange(arms)
+        except Exception:
+            vars(self).update(before)
+            raise
+
+    def rearrange(self, arms: Sequence[int | None]) -> None:
+        """Change the arms, and keep what was learned of those that stay. On an error nothing has changed.
+
+        The weights of the arms that stay keep their ratios; a new arm gets the mean of them. Rates that were not set
+        by hand are those of the new number of arms.
+
+        Args:
+            arms: for every arm from now on, which one it was, in ``[0, num_arms)`` and none of them twice; ``None`` for
+                a new one.
+
+        Raises:
+            RuntimeError: before :meth:`reset`.
+            ValueError: if there is no such arm, one is given twice, or the bandit cannot change its arms.
+
+        Example:
+            >>> from curricula.bandits import FixedPolicy
+            >>> bandit = FixedPolicy([3.0, 1.0])
+            >>> bandit.reset(num_arms=2)
+            >>> bandit.rearrange([1, 0, None])
+            >>> bandit.probabilities().round(3).tolist()
+            [0.167, 0.5, 0.333]
+        """
+        if not self.num_arms:
+            raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before rearrange()")
+        kept = [arm for arm in arms if arm is not None]
+        if not arms or len(set(kept)) < len(kept) or not all(0 <= arm < self.num_arms for arm in kept):
+            raise ValueError(
+                f"arms must name each of {self.num_arms} arms at most once, and None for a new one, got {list(arms)}"
+            )
+        before = dict(vars(self))
+        try:
+            self._rearrange(list(arms))
         except Exception:
             vars(self).update(before)
             raise
@@ -140,6 +184,13 @@ class Bandit(ABC):
     @abstractmethod
     def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
         """Apply one checked reward."""
+
+    def _rearrange(self, arms: list[int | None]) -> None:
+        """Change the arms, and ``num_arms``. Replace arrays, do not write to them."""
+        raise ValueError(
+            f"{type(self).__name__} cannot change its arms: implement {type(self).__name__}._rearrange(arms), or give "
+            "the same tasks in the same order"
+        )
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:

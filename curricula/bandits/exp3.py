@@ -125,6 +125,20 @@ class Exp3(Bandit):
         bonus: FloatArray = np.minimum(_MOST, self.eta * self.beta / np.maximum(_LEAST, policy))
         return bonus
 
+    def _rearrange(self, arms: list[int | None]) -> None:
+        log_weights = self.log_weights()
+        kept = [arm for arm in arms if arm is not None]
+        mean = float(np.logaddexp.reduce(log_weights[kept])) - math.log(len(kept)) if kept else 0.0
+        carried = np.array([mean if arm is None else log_weights[arm] for arm in arms])
+        self.num_arms = len(arms)
+        self._start()
+        self._carry(carried - np.logaddexp.reduce(carried))
+
+    def _carry(self, log_weights: FloatArray) -> None:
+        """Go on with these log-weights, the exponentials of which sum to 1."""
+        self._log_weights = log_weights
+        self._policy = mix(np.exp(log_weights), self.epsilon)
+
     def _state(self) -> dict[str, Any]:
         return {**self._constants(), "log_weights": self._log_weights.tolist(), "policy": self._policy.tolist()}
 

@@ -148,6 +148,16 @@ class Exp3S(Exp3):
             weights[arm] = self._weights[arm]
         return weights
 
+    def _rearrange(self, arms: list[int | None]) -> None:
+        updates = self._updates
+        super()._rearrange(arms)
+        self._updates = updates
+
+    def _carry(self, log_weights: FloatArray) -> None:
+        weights = np.exp(log_weights)
+        self._weights = weights / weights.sum()
+        self._policy = mix(self._weights, self.epsilon)
+
     def _state(self) -> dict[str, Any]:
         return {**self._constants(), "alpha": self.alpha, "updates": self._updates, "weights": self._weights.tolist()}
 

@@ -73,6 +73,25 @@ class FixedPolicy(Bandit):
     def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
         """Ignore the reward."""
 
+    def load_state_dict(self, state: dict[str, Any], arms: Sequence[int | None] | None = None) -> None:
+        """Continue where :meth:`state_dict` was taken; with other arms, with the weights that this policy was given.
+
+        Raises:
+            ValueError: if the state is of another bandit, or of the same arms and other weights.
+        """
+        if arms is None or state.get("bandit") != type(self).__name__:
+            super().load_state_dict(state)
+
+    def _rearrange(self, arms: list[int | None]) -> None:
+        if self._weights is not None:
+            kept = [float(self._weights[arm]) for arm in arms if arm is not None]
+            if not sum(kept) > 0:
+                raise ValueError("FixedPolicy has no weight above 0 for the arms that stay")
+            mean = sum(kept) / len(kept)
+            self._weights = np.array([mean if arm is None else self._weights[arm] for arm in arms])
+        self.num_arms = len(arms)
+        self._start()
+
     def _state(self) -> dict[str, Any]:
         return {"policy": self._policy.tolist()}
 

@@ -14,13 +14,16 @@ from torch.utils.data import DataLoader, default_collate
 
 from curricula.bandits.base import check_range
 from curricula.bandits.fixed import FixedPolicy
+from curricula.data.cursor import Cursor
 from curricula.data.faults import RETRIES, Failure, OnError, TaskError, check_on_error, warn_retried
+from curricula.data.options import check_flags, check_function, check_whole, length_of
 from curricula.data.samples import Samples
 from curricula.data.sources import Key, MapSource, StreamSource, TaskDataset, as_it_is, batches_of
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
 from curricula.randomness import check_seed
 from curricula.state import seal, unseal
-from curricula.teacher import Draw, Teacher, draw_from_list, draw_to_list
+from curricula.task_names import TaskChanges
+from curricula.teacher import Draw, Teacher
 
 _log = logging.getLogger(__name__)
 
@@ -104,73 +107,92 @@ class CurriculumLoader:
         self.drop_last = drop_last
         self.seed = seed
         self.on_error = check_on_error(on_error)
-        retries = 0 if on_error == "raise" else RETRIES
-        _check_whole("batch_size", batch_size, 1)
-        _check_whole("steps_per_epoch", steps_per_epoch, 1)
-        _check_whole("num_workers", num_workers, 0)
-        _check_whole("prefetch_factor", prefetch_factor, 1)
-        _check_function("collate_fn", collate_fn)
-        _check_function("worker_init_fn", worker_init_fn)
-        _check_flags(shuffle=shuffle, drop_last=drop_last, pin_memory=pin_memory, persistent_workers=persistent_workers)
+        check_whole("batch_size", batch_size, 1)
+        check_whole("steps_per_epoch", steps_per_epoch, 1)
+        check_whole("num_workers", num_workers, 0)
+        check_whole("prefetch_factor", prefetch_factor, 1)
+        check_function("collate_fn", collate_fn)
+        check_function("worker_init_fn", worker_init_fn)
+        check_flags(shuffle=shuffle, drop_last=drop_last, pin_memory=pin_memory, persistent_workers=persistent_workers)
         timeout = check_range("timeout", timeout, 0.0, math.inf)
+        self._shuffle = shuffle
+        self._collate_fn = collate_fn
+        self._retries = 0 if on_error == "raise" else RETRIES
         self._maps: dict[int, MapSource] = {}
         self._streams: dict[int, StreamSource] = {}
         for arm, (name, task) in enumerate(self.tasks.items()):
-            if is_map_style(task):
-                self._maps[arm] = MapSource(arm, len(task), self._samples(name), shuffle, drop_last, seed)
-            else:
-                batches = batches_of(task, batch_size, drop_last, collate_fn)
-                self._streams[arm] = StreamSource(name, arm, batches, seed, retries=retries)
+            self._open(arm, name, task)
         if num_workers > 0 and not self._maps:
             raise ValueError(
                 f"num_workers={num_workers} serves map-style tasks, and there are none: pass the iterable tasks as "
                 f"DataLoader(dataset, batch_size=..., num_workers={num_workers}) instead"
             )
         self.samples = Samples(
-            self.tasks, probe_tasks, batch_size=batch_size, collate_fn=collate_fn, seed=seed, retries=retries
+            self.tasks, probe_tasks, batch_size=batch_size, collate_fn=collate_fn, seed=seed, retries=self._retries
         )
         """Fresh batches for the signals."""
-        self._rank, self._world_size = _process()
-        self._check_passes()
-        self.steps_per_epoch = self._default_steps() if steps_per_epoch is None else steps_per_epoch
-        """Batches per epoch."""
-        self._planner = _Planner(self)
-        self._shared = DataLoader(
-            TaskDataset(
-                self.names,
-                list(self.tasks.values()),
-                default_collate if collate_fn is None else collate_fn,
-                retries,
-            ),
-            batch_sampler=self._planner,
-            num_workers=num_workers,
-            collate_fn=as_it_is,
-            pin_memory=pin_memory,
-            prefetch_factor=prefetch_factor,
-            persistent_workers=persistent_workers,
-            worker_init_fn=worker_init_fn,
-            multiprocessing_context=multiprocessing_context,
-            timeout=timeout,
-            generator=torch.Generator(),  # the workers' seeds come from here, not from the user's stream
-        )
         self._own_teacher = Teacher(self.names, bandit=FixedPolicy.uniform(), seed=seed)
         self._teacher = self._own_teacher
         self._micro_batches: Callable[[], int] = _one
         self._epoch_length: Callable[[], float] = _no_end
         self._limit: int | None = None
-        self._current: Draw | None = None
+        self._rank, self._world_size = _process()
+        self._check_passes()
+        self._given_steps = steps_per_epoch
+        if steps_per_epoch is None:
+            self._default_steps()  # which says which task has no length
         self._retried: set[int] = set()  # arms of which it was said that other data are taken
         self._iteration = 0  # of iterators; only the newest one may go on
-        self._resumed = False
+        self._waiting: dict[str, Any] | None = None  # a state of other tasks, until somebody says that these are meant
+        self._plan_again = False
+        self._planner = _Planner(self)
+        self._options = {
+            "num_workers": num_workers,
+            "pin_memory": pin_memory,
+            "prefetch_factor": prefetch_factor,
+            "persistent_workers": persistent_workers,
+            "worker_init_fn": worker_init_fn,
+            "multiprocessing_context": multiprocessing_context,
+            "timeout": timeout,
+        }
+        self._shared = self._make_shared()
         self._new_training = False
-        self._position = 0
+        self._resumed = False
         self._reset()
+
+    def _open(self, arm: int, name: str, task: Task) -> None:
+        if not is_map_style(task):
+            batches = batches_of(task, self.batch_size, self.drop_last, self._collate_fn)
+            self._streams[arm] = StreamSource(name, batches, self.seed, retries=self._retries)
+        elif self.batch_size is None:
+            raise ValueError(f"task {name!r} is a map-style dataset: give batch_size=<samples per batch>")
+        else:
+            size = len(task)
+            self._maps[arm] = MapSource(name, arm, size, self.batch_size, self._shuffle, self.drop_last, self.seed)
+
+    def _make_shared(self) -> DataLoader[Any]:
+        collate = default_collate if self._collate_fn is None else self._collate_fn
+        return DataLoader(
+            TaskDataset(self.names, list(self.tasks.values()), collate, self._retries),
+            batch_sampler=self._planner,
+            collate_fn=as_it_is,
+            generator=torch.Generator(),  # the workers' seeds come from here, not from the user's stream
+            **self._options,
+        )
 
     # ---------------------------------------------------------------- what is delivered
 
     def __len__(self) -> int:
         """Return the number of batches per epoch."""
         return self.steps_per_epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches per epoch and rank."""
+        if self._given_steps is not None:
+            return self._given_steps
+        self._follow_processes()
+        return self._default_steps()
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over one epoch, or over the rest of the one that a loaded state was taken in.
@@ -185,14 +207,17 @@ class CurriculumLoader:
         self._begin_epoch()
         batches = self._planned()
         try:
-            while self._position < self.steps_per_epoch:
+            while self._cursor.position < self.steps_per_epoch:
                 if iteration != self._iteration:
                     raise RuntimeError(
                         "a CurriculumLoader has one running iterator at a time, and a newer one was started: "
                         "finish one epoch before the next, or make a second loader"
                     )
+                if self._plan_again:
+                    self._cursor.put_back(self._cursor.planned())
+                    batches = self._planned()
                 read = self._next(batches)  # the planner draws in here
-                draw = self._in_flight.popleft()
+                draw = self._cursor.in_flight.popleft()
                 try:
                     batch = self._read(draw, read)
                 except TaskError as error:
@@ -204,6 +229,7 @@ class CurriculumLoader:
             del batches  # else the traceback of an error keeps the workers alive
 
     def _planned(self) -> Iterator[Any]:
+        self._plan_again = False
         # Streamed tasks bring their own batches: where there are no others, the plan is all that is needed.
         return iter(self._shared) if self._maps else iter(self._planner)
 
@@ -213,7 +239,7 @@ class CurriculumLoader:
         try:
             return next(batches)
         except (RuntimeError, OSError, EOFError) as error:
-            tasks = list(dict.fromkeys(draw.task for draw in self._in_flight))
+            tasks = list(dict.fromkeys(draw.task for draw in self._cursor.in_flight))
             raise TaskError(
                 f"a worker process of the CurriculumLoader failed ({type(error).__name__}: {error}) while the tasks "
                 f"{tasks[:5]} were read: one that is killed is most often out of memory (make batch_size, "
@@ -246,37 +272,38 @@ class CurriculumLoader:
         except ValueError:
             raise TaskError(f"{text}; no other task is left: every other one was dropped") from error.__cause__
         _log.warning("%s; the task is dropped, and the others share its probability", text)
-        delivered = self._current is not None and self._current.id == draw.id
-        left = ([] if delivered else [draw]) + [other for other in self._not_delivered() if other.id != draw.id]
-        self._undelivered.extendleft(reversed(left))
-        self._in_flight.clear()
+        current = self._cursor.current
+        delivered = current is not None and current.id == draw.id
+        left = [] if delivered else [draw]
+        self._cursor.put_back(left + [other for other in self._cursor.planned() if other.id != draw.id])
 
     def _begin_epoch(self) -> None:
+        if self._waiting is not None:
+            raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("loader"))
+        self._follow_processes()
+        cursor = self._cursor
         # Oldest first, and without the current draw: a step that was cut short by the end of an epoch is over.
-        self._undelivered.extendleft(reversed(self._not_delivered()))
-        self._in_flight.clear()
+        cursor.put_back(cursor.planned())
         self._delivered.clear()
-        goes_on = self._resumed and self._position < min(self.steps_per_epoch, self._epoch_length())
-        if self._new_training and not (goes_on and self._position % max(1, self._micro_batches())):
+        goes_on = self._resumed and cursor.position < min(self.steps_per_epoch, self._epoch_length())
+        if self._new_training and not (goes_on and cursor.position % max(1, self._micro_batches())):
             self._discard_current()
         self._new_training = self._resumed = False
         if not goes_on:
-            self._position = 0
-            self._current = None
-            self._epoch_number += 1
+            cursor.position = 0
+            cursor.current = None
+            cursor.epoch += 1
         if self._shared.generator is not None:
-            self._shared.generator.manual_seed((self.seed * 1_000_003 + self._epoch_number) % 2**63)
+            self._shared.generator.manual_seed((self.seed * 1_000_003 + cursor.epoch) % 2**63)
 
     def _discard_current(self) -> None:
         # A step that was interrupted, and of which no batch is to come.
         for draw in self._teacher.open_draws():
-            if self._current is not None and draw.id == self._current.id:
+            if self._cursor.current is not None and draw.id == self._cursor.current.id:
                 self._teacher.discard(draw)
 
     def _deliver(self, draw: Draw, batch: Any) -> Any:
-        self._visits[draw.arm] += 1
-        self._position += 1
-        self._current = draw
+        self._cursor.deliver(draw)
         self._delivered.append(draw)
         if len(self._delivered) > 16:  # nobody claims them: there is no callback
             self._delivered.popleft()
@@ -305,7 +332,7 @@ class CurriculumLoader:
             ValueError: if a task has no length.
         """
         data = {name: task.dataset if isinstance(task, DataLoader) else task for name, task in self.tasks.items()}
-        return [float(_length(name, source, "sizes")) for name, source in data.items()]
+        return [float(length_of(name, source, "sizes")) for name, source in data.items()]
 
     def attach(
         self,
@@ -316,6 +343,7 @@ class CurriculumLoader:
         micro_batches: Callable[[], int] | None = None,
         epoch_length: Callable[[], float] | None = None,
         limit: int | None = None,
+        strict: bool = True,
     ) -> None:
         """Let ``teacher`` choose from now on. A teacher not seen before begins with the first batch of every task.
 
@@ -326,9 +354,12 @@ class CurriculumLoader:
             micro_batches: number of batches per draw, asked at the first batch of an epoch (gradient accumulation).
             epoch_length: number of batches after which the trainer ends the epoch, if before ``steps_per_epoch``.
             limit: give each task only its first so many batches, again and again (overfitting on purpose).
+            strict: refuse a loaded state of other tasks. If not, tasks are matched by name: those that stay go on where
+                they were, new ones begin.
 
         Raises:
-            ValueError: if the teacher has other tasks, or tasks are to be dropped on several ranks.
+            ValueError: if the teacher has other tasks, a loaded state has and is not to be matched, or tasks are to be
+                dropped on several ranks.
         """
         if world_size > 1 and self.on_error == "drop":
             raise ValueError(
@@ -337,21 +368,100 @@ class CurriculumLoader:
             )
         if teacher.tasks != self.names:
             raise ValueError(f"the teacher's tasks {teacher.tasks} are not the loader's {self.names}")
+        if self._waiting is not None:
+            if strict:
+                raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("loader"))
+            self._restore(self._waiting)
         self._rank, self._world_size = rank, world_size
         self.samples.set_rank(rank, world_size)
         self._check_passes()
         if teacher is not self._teacher and not self._resumed:
             self._reset()
         self._teacher = teacher
+        self._follow_batch_size()
         self._micro_batches = micro_batches or _one
         self._epoch_length = epoch_length or _no_end
         self._limit = limit
         open_draws = {draw.id: draw for draw in teacher.open_draws()}
-        for draw in [*self._undelivered, *([self._current] if self._current else [])]:
+        current = self._cursor.current
+        for draw in [*self._cursor.undelivered, *([current] if current else [])]:
             open_draws.pop(draw.id, None)
         for draw in open_draws.values():  # delivered before a checkpoint, but never rewarded
             teacher.discard(draw)
         self._new_training = True
+
+    def _follow_processes(self) -> None:
+        # A loader may be made before the processes know of one another. With a callback, the trainer has told.
+        if self._teacher is self._own_teacher:
+            self._rank, self._world_size = _process()
+            self._follow_batch_size()
+
+    def _follow_batch_size(self) -> None:
+        cursor, total = self._cursor, (self.batch_size or 0) * self._world_size
+        if cursor.total and cursor.total != total:
+            for arm, source in self._maps.items():
+                cursor.visits[arm] = source.visit_at(cursor.visits[arm], cursor.total, self._world_size)
+            if any(cursor.visits):
+                _log.warning(
+                    "batches had %d samples over all ranks when the state was saved and have %d now: every task goes "
+                    "on where it was, but what is drawn and learned is no longer what it would have been",
+                    cursor.total,
+                    total,
+                )
+        cursor.total = total
+
+    def add_task(self, name: str, task: Task, *, probe_task: Task | None = None) -> None:
+        """Add a task while a model trains, or before: the last arm of this loader and of its teacher.
+
+        Call it between two batches, from any hook of a callback; with several ranks, on all of them at the same step.
+        The bandit gives the new task the mean of the weights of the others (:meth:`Teacher.add_task`). Draws that were
+        planned already come first. A resumed run is given the loader with all tasks, in the order in which they came.
+
+        Args:
+            name: unlike all others.
+            task: as in ``tasks``.
+            probe_task: as in ``probe_tasks``.
+
+        Raises:
+            TypeError: if the task is none, or the name is not a string.
+            ValueError: if there is such a task already, the task is empty, the loader has a grid or no
+                ``steps_per_epoch``, or the bandit cannot change its arms.
+
+        Example:
+            >>> loader = CurriculumLoader({"easy": [1.0, 2.0]}, batch_size=2, steps_per_epoch=10)
+            >>> loader.add_task("hard", [3.0, 4.0])
+            >>> loader.names
+            ('easy', 'hard')
+        """
+        check_tasks({name: task})
+        if self.grid is not None:
+            raise ValueError(
+                f"the grid {list(self.grid)} has no cell for task {name!r}: make the loader without a grid"
+            )
+        if self._given_steps is None:
+            raise ValueError(
+                f"task {name!r} would change the length of the epoch: make the loader with steps_per_epoch=<batches>"
+            )
+        if name in self.tasks:
+            raise ValueError(f"there is a task {name!r} already: the tasks are {list(self.names)}")
+        arm = len(self.names)
+        self._open(arm, name, task)
+        try:
+            self._check_passes()
+            self.samples.add_task(name, task, probe_task)
+            self._teacher.add_task(name)
+        except Exception:
+            self._maps.pop(arm, None)
+            self._streams.pop(arm, None)
+            raise
+        if self._teacher is not self._own_teacher:
+            self._own_teacher.add_task(name)
+        self.tasks[name] = task
+        self.names = (*self.names, name)
+        self._cursor.visits.append(0)
+        self._shared = self._make_shared()  # worker processes have copies of the tasks: new ones are started
+        self._shared.generator.manual_seed((self.seed * 1_000_003 + self._cursor.epoch) % 2**63)
+        self._plan_again = True
 
     def claim(self) -> Draw:
         """Return the draw of the oldest batch that was delivered and not yet claimed.
@@ -363,11 +473,11 @@ class CurriculumLoader:
             raise RuntimeError("no batch of the CurriculumLoader was delivered since the last claim")
         return self._delivered.popleft()
 
-    def next_draw(self) -> Draw:
-        """Return the draw to plan next: one left undelivered, else a new one. For the planner."""
+    def _next_draw(self) -> Draw:
+        """Return the draw to plan next: one left undelivered, else a new one."""
         own = self._teacher is self._own_teacher
-        while self._undelivered:
-            draw = self._undelivered.popleft()
+        while self._cursor.undelivered:
+            draw = self._cursor.undelivered.popleft()
             if not self._teacher.is_removed(draw.arm):
                 return draw
             if not own:
@@ -377,8 +487,8 @@ class CurriculumLoader:
             self._teacher.discard(draw)  # nobody rewards uniform draws
         return draw
 
-    def keys(self, arm: int, visit: int) -> list[Key]:
-        """Return what to read for visit ``visit`` of a task. For the planner."""
+    def _keys(self, arm: int, visit: int) -> list[Key]:
+        """Return what to read for visit ``visit`` of a task."""
         source = self._maps.get(arm)
         if source is None:
             return [(arm, None)]
@@ -394,13 +504,9 @@ class CurriculumLoader:
             "loader",
             {
                 "tasks": list(self.names),
-                "epoch": self._epoch_number,
-                "position": self._position,
-                "visits": list(self._visits),
+                **self._cursor.state(),
                 "samples": self.samples.state(),
-                "streams": [[arm, source.position()] for arm, source in self._streams.items()],
-                "current": None if self._current is None else draw_to_list(self._current),
-                "undelivered": [draw_to_list(draw) for draw in [*self._not_delivered(), *self._undelivered]],
+                "streams": [[self.names[arm], source.position()] for arm, source in self._streams.items()],
                 "own_teacher": self._own_teacher.state_dict() if self._teacher is self._own_teacher else None,
             },
         )
@@ -408,59 +514,46 @@ class CurriculumLoader:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue with the batch after those that were delivered when the state was taken.
 
+        A state of other tasks waits for :meth:`attach` to say whether they are to be matched by name; without that, the
+        first batch raises ``ValueError``.
+
         Raises:
-            ValueError: if the state is damaged, of a newer format, or of other tasks.
+            ValueError: if the state is damaged or of a newer format.
         """
         content = unseal("loader", state)
-        if tuple(content["tasks"]) != self.names:
-            raise ValueError(
-                f"the checkpoint's loader has the tasks {content['tasks']}, this one {list(self.names)}: "
-                "give the same tasks in the same order, or start the curriculum anew"
-            )
+        if tuple(content["tasks"]) == self.names:
+            self._restore(content)
+        else:
+            self._waiting = content
+
+    def _restore(self, content: Mapping[str, Any]) -> None:
         self._reset()
         if content["own_teacher"] is not None:
-            self._own_teacher.load_state_dict(content["own_teacher"])
-        self._epoch_number = content["epoch"]
-        self._position = content["position"]
-        self._visits = list(content["visits"])
+            self._own_teacher.load_state_dict(content["own_teacher"], strict=False)
+        self._cursor = Cursor.loaded(content, content["tasks"], self.names)
         self.samples.load_state(content["samples"])
-        for arm, position in content["streams"]:
-            self._streams[arm].seek(position)
-        current = content["current"]
-        self._current = None if current is None else draw_from_list(current, self.names)
-        self._undelivered.extend(draw_from_list(fields, self.names) for fields in content["undelivered"])
+        for name, position in content["streams"]:
+            arm = self.names.index(name) if name in self.tasks else -1
+            if arm in self._streams:
+                self._streams[arm].seek(position)
         self._resumed = True
 
     def _reset(self) -> None:
-        self._epoch_number = 0
-        self._position = 0
+        self._cursor = Cursor(len(self.names))
         self._resumed = False
-        self._visits = [0] * len(self.names)
-        self._current = None
-        self._in_flight: deque[Draw] = deque()  # planned batches, in order; one entry per batch
-        self._undelivered: deque[Draw] = deque()  # draws of an earlier iterator or run, of which nothing was delivered
+        self._waiting = None
         self._delivered: deque[Draw] = deque()
         self.samples.load_state([])
         for source in self._streams.values():
             source.seek([0, 0])
 
-    def _not_delivered(self) -> list[Draw]:
-        delivered = -1 if self._current is None else self._current.id
-        unique = {draw.id: draw for draw in self._in_flight if draw.id != delivered}
-        return list(unique.values())
-
     # ---------------------------------------------------------------- checks
 
-    def _samples(self, name: str) -> int:
-        if self.batch_size is None:
-            raise ValueError(f"task {name!r} is a map-style dataset: give batch_size=<samples per batch>")
-        return self.batch_size
-
     def _check_passes(self) -> None:
-        for arm, source in self._maps.items():
+        for source in self._maps.values():
             if source.batches_per_pass(self._world_size) == 0:
                 raise ValueError(
-                    f"task {self.names[arm]!r} has {source.size} samples, fewer than one batch of "
+                    f"task {source.name!r} has {source.size} samples, fewer than one batch of "
                     f"{source.batch_size} x {self._world_size} ranks, and drop_last=True leaves nothing: "
                     "make the batch smaller or set drop_last=False"
                 )
@@ -468,7 +561,7 @@ class CurriculumLoader:
     def _default_steps(self) -> int:
         steps = sum(source.batches_per_pass(self._world_size) for source in self._maps.values())
         for arm, source in self._streams.items():
-            steps += math.ceil(_length(self.names[arm], source.batches, "steps_per_epoch") / self._world_size)
+            steps += math.ceil(length_of(self.names[arm], source.batches, "steps_per_epoch") / self._world_size)
         return max(1, steps)
 
 
@@ -479,40 +572,20 @@ class _Planner:
         self._loader = loader
 
     def __iter__(self) -> Iterator[list[Key]]:
-        loader = self._loader
+        loader, cursor = self._loader, self._loader._cursor
         micro_batches = max(1, loader._micro_batches())
-        visits = list(loader._visits)  # planned ones; the loader counts the delivered ones
-        draw = loader._current
-        for position in range(loader._position, loader.steps_per_epoch):
+        visits = list(cursor.visits)  # planned ones; the cursor counts the delivered ones
+        draw = cursor.current
+        for position in range(cursor.position, loader.steps_per_epoch):
             if draw is None or position % micro_batches == 0 or loader.teacher.is_removed(draw.arm):
-                draw = loader.next_draw()
-            keys = loader.keys(draw.arm, visits[draw.arm])
+                draw = loader._next_draw()
+            keys = loader._keys(draw.arm, visits[draw.arm])
             visits[draw.arm] += 1
-            loader._in_flight.append(draw)
+            cursor.in_flight.append(draw)
             yield keys
 
     def __len__(self) -> int:
         return self._loader.steps_per_epoch
-
-
-def _check_whole(name: str, value: int | None, least: int) -> None:
-    if value is None and name != "num_workers":
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def _check_function(name: str, value: Any) -> None:
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} must be a function or None, got {value!r}")
-
-
-def _check_flags(**flags: bool) -> None:
-    for name, value in flags.items():
-        if not isinstance(value, bool):  # "no" and "false" of a configuration would count as true
-            raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 def _one() -> int:  # functions of the module, unlike lambdas, can be sent to the processes of a spawning strategy
@@ -527,10 +600,3 @@ def _process() -> tuple[int, int]:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
-
-
-def _length(name: str, task: Any, what: str) -> int:
-    try:
-        return len(task)
-    except TypeError as error:
-        raise ValueError(f"task {name!r} has no length: give {what} by hand") from error

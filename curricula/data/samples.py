@@ -77,6 +77,18 @@ class Samples:
         check_tasks({HELD_OUT_TARGET: task})
         self._tasks[HELD_OUT_TARGET] = task
 
+    def add_task(self, name: str, task: Task, probe_task: Task | None) -> None:
+        """Sample one more task: ``probe_task``, or else the training task itself.
+
+        Raises:
+            TypeError: if ``probe_task`` can be neither indexed nor iterated.
+            ValueError: if it is empty or cannot start over.
+        """
+        if probe_task is not None:
+            check_tasks({name: probe_task})
+        self._training[name] = task
+        self._tasks[name] = task if probe_task is None else probe_task
+
     def next(self, name: str) -> Any:
         """Return the next fresh batch of a task, as the task made it.
 
@@ -94,28 +106,27 @@ class Samples:
         return [[name, position] for name, position in positions.items()]
 
     def load_state(self, state: list[list[Any]]) -> None:
-        """Continue where :meth:`state` was taken."""
+        """Continue where :meth:`state` was taken; tasks that are no more are left out."""
         self._sources.clear()
-        self._positions = {str(name): position for name, position in state}
+        self._positions = {name: position for name, position in state if name in (*self._tasks, HELD_OUT_TARGET)}
 
     def _open(self, name: str) -> _ByIndex | StreamSource:
         task = self._tasks[name]
-        arm = list(self._tasks).index(name)
         source: _ByIndex | StreamSource
         if is_map_style(task):
-            source = _ByIndex(name, arm, task, self._batch_size or 1, self._collate_fn, self._seed, self._retries)
+            source = _ByIndex(name, task, self._batch_size or 1, self._collate_fn, self._seed, self._retries)
         elif _is_plain(task):
-            source = _ByIndex(name, arm, task.dataset, task.batch_size, task.collate_fn, self._seed, self._retries)
+            source = _ByIndex(name, task.dataset, task.batch_size, task.collate_fn, self._seed, self._retries)
         else:
-            source = self._second_iteration(name, arm, task)
+            source = self._second_iteration(name, task)
         if name in self._positions:
             source.seek(self._positions.pop(name))
         return source
 
-    def _second_iteration(self, name: str, arm: int, task: Task) -> StreamSource:
+    def _second_iteration(self, name: str, task: Task) -> StreamSource:
         batches = batches_of(task, self._batch_size, False, self._collate_fn)
         if task is not self._training.get(name):
-            return StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR, self._retries)
+            return StreamSource(name, batches, self._seed, Stream.PROBE_ITERATOR, self._retries)
         hint = f"give CurriculumLoader(probe_tasks={{{name!r}: <the same task with another seed>}})"
         if isinstance(task, DataLoader) and any(
             isinstance(getattr(part, "generator", None), torch.Generator) for part in samplers_of(task)
@@ -123,14 +134,14 @@ class Samples:
             raise ValueError(
                 f"the sampler of task {name!r} has a generator, which a second iteration would move: {hint}"
             )
-        fresh = StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR).next(0, 1)
-        trained = StreamSource(name, arm, batches, self._seed).next(0, 1)
+        fresh = StreamSource(name, batches, self._seed, Stream.PROBE_ITERATOR).next(0, 1)
+        trained = StreamSource(name, batches, self._seed).next(0, 1)
         if _equal(fresh, trained):
             raise ValueError(
                 f"task {name!r} gives the same batches every time that it is iterated, so that the signal would be "
                 f"measured on the batches that were trained on: {hint}"
             )
-        return StreamSource(name, arm, batches, self._seed, Stream.PROBE_ITERATOR, self._retries)
+        return StreamSource(name, batches, self._seed, Stream.PROBE_ITERATOR, self._retries)
 
 
 class _ByIndex:
@@ -139,28 +150,31 @@ class _ByIndex:
     def __init__(
         self,
         name: str,
-        arm: int,
         dataset: Any,
         batch_size: int,
         collate_fn: Callable[[list[Any]], Any] | None,
         seed: int,
         retries: int,
     ) -> None:
-        self._order = MapSource(arm, len(dataset), batch_size, True, False, seed, Stream.PROBE_ORDER)
+        self._order = MapSource(name, 0, len(dataset), batch_size, True, False, seed, Stream.PROBE_ORDER)
         collate = default_collate if collate_fn is None else collate_fn
         self._dataset = TaskDataset((name,), [dataset], collate, retries)
         self._visits = 0
+        self._total = batch_size
 
     def next(self, rank: int, world_size: int) -> Any:
+        total = self._order.batch_size * world_size
+        if total != self._total:
+            self._visits, self._total = self._order.visit_at(self._visits, self._total, world_size), total
         keys = self._order.keys(self._visits, rank, world_size)
         self._visits += 1
-        return self._dataset.read([(0, index) for _, index in keys])
+        return self._dataset.read(keys)
 
-    def position(self) -> int:
-        return self._visits
+    def position(self) -> list[int]:
+        return [self._visits, self._total]
 
-    def seek(self, position: int) -> None:
-        self._visits = position
+    def seek(self, position: list[int]) -> None:
+        self._visits, self._total = position
 
 
 def _is_plain(task: Task) -> bool:

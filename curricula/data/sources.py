@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from curricula.data.faults import Failure, TaskError, failure, warn_retried
 from curricula.data.tasks import Task
-from curricula.randomness import CounterGenerator, Stream
+from curricula.randomness import CounterGenerator, Stream, lane_of
 
 Key = tuple[int, int | None]
 """Arm and sample index; ``None`` stands for the next batch of a streamed task."""
@@ -20,9 +20,10 @@ _END = object()
 
 
 class MapSource:
-    """The order of a map-style task's samples: which ones make visit ``n``, a function of (seed, arm, n, rank).
+    """The order of a map-style task's samples: which ones make visit ``n``, a function of (seed, name, n, rank).
 
     Args:
+        name: of the task.
         arm: index of the task.
         size: number of samples.
         batch_size: samples per batch and rank.
@@ -34,6 +35,7 @@ class MapSource:
 
     def __init__(
         self,
+        name: str,
         arm: int,
         size: int,
         batch_size: int,
@@ -42,7 +44,9 @@ class MapSource:
         seed: int,
         stream: Stream = Stream.TASK_ORDER,
     ) -> None:
+        self.name = name
         self.arm = arm
+        self._lane = lane_of(name)
         self.size = size
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -53,8 +57,24 @@ class MapSource:
 
     def batches_per_pass(self, world_size: int) -> int:
         """Return the number of visits that make one pass over the task."""
-        total = self.batch_size * world_size
+        return self._batches(self.batch_size * world_size)
+
+    def _batches(self, total: int) -> int:
         return self.size // total if self.drop_last else -(-self.size // total)
+
+    def visit_at(self, visit: int, total: int, world_size: int) -> int:
+        """Return the visit at the place in the data where visit ``visit`` was, with batches of ``total`` samples.
+
+        Where the batches do not fit into one another, it begins somewhat before that place: samples come a second time,
+        and none is left out.
+
+        Args:
+            visit: counted in batches of ``total`` samples.
+            total: samples of one batch of all ranks then, at least 1.
+            world_size: number of processes now.
+        """
+        number, position = divmod(visit, max(1, self._batches(total)))
+        return number * self.batches_per_pass(world_size) + position * total // (self.batch_size * world_size)
 
     def keys(self, visit: int, rank: int, world_size: int) -> list[Key]:
         """Return the samples of this rank's part of the batch of visit ``visit``.
@@ -75,7 +95,7 @@ class MapSource:
     def _make_order(self, number: int) -> list[int]:
         if not self.shuffle:
             return list(range(self.size))
-        order: list[int] = self._numbers.at(number, lane=self.arm).permutation(self.size).tolist()
+        order: list[int] = self._numbers.at(number, lane=self._lane).permutation(self.size).tolist()
         return order
 
 
@@ -83,8 +103,7 @@ class StreamSource:
     """The batches of an iterable task, one after the other, over and over.
 
     Args:
-        name: of the task, for errors.
-        arm: index of the task.
+        name: of the task.
         batches: re-iterable of batches.
         seed: of the order in which a ``DataLoader`` shuffles.
         stream: of the seed's random numbers.
@@ -94,15 +113,14 @@ class StreamSource:
     def __init__(
         self,
         name: str,
-        arm: int,
         batches: Any,
         seed: int,
         stream: Stream = Stream.TASK_ITERATOR,
         retries: int = 0,
     ) -> None:
         self.name = name
-        self.arm = arm
         self.batches = batches
+        self._lane = lane_of(name)
         self._retries = retries
         self._warned = False
         self._numbers = CounterGenerator(seed, stream)
@@ -115,17 +133,26 @@ class StreamSource:
         self._iterator = None
 
     def position(self) -> list[int]:
-        """Return the number of the pass and the batches taken from it, over all ranks."""
-        return [self._pass, self._taken]
+        """Return the number of the pass, the batches taken from it over all ranks, and the size of one (0: unknown)."""
+        return [self._pass, self._taken, self._batch_size()]
+
+    def _batch_size(self) -> int:
+        size = getattr(self.batches, "batch_size", None)
+        return size if isinstance(size, int) else 0
 
     def seek(self, position: list[int]) -> None:
         """Go to what :meth:`position` told: start that pass anew and read past what had been taken.
+
+        Where batches were of another size then, as many samples are read past, rounded down to whole batches.
 
         Raises:
             TaskError: if the pass is shorter now.
         """
         self.close()
-        self._pass, target = position
+        self._pass, target = position[:2]
+        before, now = position[2] if len(position) > 2 else 0, self._batch_size()
+        if before and now:
+            target = target * before // now
         self._taken = 0
         for taken in range(target):
             self._read()
@@ -190,7 +217,7 @@ class StreamSource:
         # A DataLoader takes the seed of its shuffling from torch's global stream, with the first batch. It is given one
         # of this pass's own, so that the order can be found again and the user's stream is left alone. So are its
         # samplers' generators, if they have their own.
-        seed = int(self._numbers.at(self._pass, lane=self.arm).integers(2**63))
+        seed = int(self._numbers.at(self._pass, lane=self._lane).integers(2**63))
         if not isinstance(self.batches, DataLoader):
             self._iterator = iter(self.batches)
             return next(self._iterator, _END)

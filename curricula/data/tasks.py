@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from curricula.teacher import check_names
+from curricula.task_names import check_names
 
 Task: TypeAlias = Any
 """A map-style ``Dataset``, an ``IterableDataset``, or a re-iterable of ready batches such as a ``DataLoader``."""

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from curricula.bandits.base import FloatArray
-from curricula.teacher import Draw, check_names
+from curricula.task_names import carried_arms, check_names
+from curricula.teacher import Draw
 from curricula.tracking.whole_files import written_whole
 
 COLUMNS = ("step", "arm", "probability", "progress", "reward", "loss")
@@ -100,7 +101,7 @@ class CurriculumHistory:
             progress: raw learning progress; NaN if it could not be told.
             reward: scaled reward in ``[-1, 1]``; ``None`` if the bandit did not learn from the step.
             loss: training loss, NaN if unknown.
-            policy: shape ``(N,)``, after the update.
+            policy: probabilities of the first tasks after the update, at most ``N``; of all others they are 0.
         """
         arm, step = draw.arm, self.steps
         if not self._counts[arm]:
@@ -115,11 +116,42 @@ class CurriculumHistory:
                 self._stride *= 2
         if step % self._policy_stride == 0:
             self._policy_steps.append(step)
-            self._policies.append(policy.astype(np.float32))
+            snapshot = np.zeros(len(self.tasks), dtype=np.float32)
+            snapshot[: len(policy)] = policy
+            self._policies.append(snapshot)
             if len(self._policies) > self.max_policies:
                 del self._policy_steps[1::2], self._policies[1::2]
                 self._policy_stride *= 2
         self.steps += 1
+
+    def adopt(self, tasks: Sequence[str]) -> None:
+        """Let these be the first tasks from now on; those of the record that are not among them stay behind them.
+
+        Args:
+            tasks: unique names. The grid is given up unless they are the same as before.
+
+        Example:
+            >>> history = CurriculumHistory(["easy", "hard"])
+            >>> history.adopt(["hard", "harder"])
+            >>> history.tasks
+            ('hard', 'harder', 'easy')
+        """
+        known = check_names(tasks)
+        names = (*known, *(name for name in self.tasks if name not in set(known)))
+        if names == self.tasks:
+            return
+        carried = carried_arms(self.tasks, names)
+        now = {before: arm for arm, before in enumerate(carried) if before is not None}
+        self.tasks, self.grid = names, None
+        self._counts = [0 if arm is None else self._counts[arm] for arm in carried]
+        self._first_losses = [math.nan if arm is None else self._first_losses[arm] for arm in carried]
+        self._last_losses = [math.nan if arm is None else self._last_losses[arm] for arm in carried]
+        self._rows = [(step, now[int(arm)], *rest) for step, arm, *rest in self._rows]
+        places = list(now)  # arms as they were, in the order that they have now
+        for number, policy in enumerate(self._policies):
+            snapshot = np.zeros(len(names), dtype=np.float32)
+            snapshot[list(now.values())] = policy[places]
+            self._policies[number] = snapshot
 
     # ---------------------------------------------------------------- reading
 

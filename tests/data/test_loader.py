@@ -726,8 +726,12 @@ def test_a_damaged_state_is_refused_and_changes_nothing():
 def test_the_state_of_other_tasks_is_refused():
     state = CurriculumLoader(tasks_of_rows(4, 4)).state_dict()
     other = CurriculumLoader({"0": Rows(0, 4), "x": Rows(1, 4)})
-    with pytest.raises(ValueError, match=r"has the tasks \['0', '1'\], this one \['0', 'x'\]: give the same tasks"):
-        other.load_state_dict(state)
+    other.load_state_dict(state)
+    refusal = r"the checkpoint's loader has other tasks \(missing now: \['1'\]; new: \['x'\]\): give the same tasks"
+    with pytest.raises(ValueError, match=refusal):
+        next(iter(other))
+    with pytest.raises(ValueError, match=refusal):
+        other.attach(Teacher(other.names))
 
 
 def test_a_draw_that_was_delivered_but_never_rewarded_is_discarded_on_resume():

@@ -32,7 +32,7 @@ shapes = st.fixed_dictionaries(
 
 
 def source(size=10, batch_size=3, arm=0, shuffle=True, drop_last=False, seed=0):
-    return MapSource(arm, size, batch_size, shuffle, drop_last, seed)
+    return MapSource(f"task {arm}", arm, size, batch_size, shuffle, drop_last, seed)
 
 
 def rows(keys):
@@ -111,7 +111,7 @@ def test_the_ranks_together_read_what_one_process_with_a_larger_batch_reads():
 
 
 def stream(batches, arm=0, seed=0):
-    return StreamSource("task", arm, batches, seed)
+    return StreamSource("task" if arm == 0 else f"task {arm}", batches, seed)
 
 
 def shuffled(size=7, **options):
@@ -198,14 +198,14 @@ class StreamedLoader:
 def test_the_position_counts_the_batches_of_all_ranks():
     one = stream(StreamedLoader(7))
     one.next(rank=1, world_size=3)
-    assert one.position() == [0, 3]
+    assert one.position() == [0, 3, 0]
 
 
 def test_a_limit_starts_the_same_pass_over():
     one = stream(shuffled())
     batches = [one.next(0, 1, limit=2)[1].tolist() for _ in range(6)]
     assert batches == batches[:2] * 3
-    assert one.position() == [0, 2]
+    assert one.position() == [0, 2, 2]
 
 
 def test_a_position_beyond_the_end_is_refused_instead_of_searched_for_ever():

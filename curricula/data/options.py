@@ -1,0 +1,36 @@
+"""Options of the loader, checked when it is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def check_whole(name: str, value: int | None, least: int) -> None:
+    """Raise unless the value is an int of at least ``least``, or ``None`` where that is an option."""
+    if value is None and name != "num_workers":
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_function(name: str, value: Any) -> None:
+    """Raise unless the value is a function or ``None``."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function or None, got {value!r}")
+
+
+def check_flags(**flags: bool) -> None:
+    """Raise unless every value is ``True`` or ``False``."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):  # "no" and "false" of a configuration would count as true
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def length_of(name: str, task: Any, what: str) -> int:
+    """Return the length of a task, or raise ``ValueError`` that says what to give by hand."""
+    try:
+        return len(task)
+    except TypeError as error:
+        raise ValueError(f"task {name!r} has no length: give {what} by hand") from error
