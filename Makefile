@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types docs benchmark results clean
+.PHONY: help demo test lint types docs benchmark results soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +39,11 @@ benchmark: $(STAMP) ## cost of the callback, of logging and of every signal, the
 	$(BIN)/python -m tests.benchmarks.signal_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_fidelity --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_bias --out docs/results
+
+soak: $(STAMP) ## 100 kills, ten million updates, the statistical tests 50 times (three quarters of an hour)
+	$(BIN)/python -m tests.soak.kills --kills 100 --out docs/results
+	$(BIN)/python -m tests.soak.updates --out docs/results
+	$(BIN)/python -m tests.soak.repeats --out docs/results
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) docs/_build runs .mypy_cache .ruff_cache .pytest_cache

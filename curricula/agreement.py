@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 CHECK_EVERY = 100
 """Steps between two checks."""
 
-_BITS = 24
+_BITS = 20
 _PARTS = 2
 
 NO_FINGERPRINT = [0.0] * (2 * _PARTS)
@@ -21,8 +21,8 @@ NO_FINGERPRINT = [0.0] * (2 * _PARTS)
 def fingerprint(teacher: Teacher) -> list[float]:
     """Return numbers of a teacher that differ if anything in its state does.
 
-    They are 48 bits of the state's SHA-256 in two parts of 24, each with its square: the sums over ranks are then whole
-    numbers that a float64 holds exactly.
+    They are 40 bits of the state's SHA-256 in two parts of 20, each with its square: sums over up to 8,192 ranks are
+    then whole numbers that a float64 holds exactly.
     """
     digest = int(teacher.state_dict()["sha256"], 16)
     parts = [float((digest >> (_BITS * part)) % (1 << _BITS)) for part in range(_PARTS)]

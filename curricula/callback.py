@@ -24,6 +24,7 @@ from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGa
 from curricula.signals.probe import Probe, as_loss, untouched
 from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
+from curricula.state import unseal
 from curricula.task_names import listed
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
@@ -127,11 +128,15 @@ class CurriculumCallback(pl.Callback):
     @property
     def teacher(self) -> Teacher:
         """The teacher in charge; there is one from the start of training on."""
+        if self._teacher is None and self._loaded is not None:
+            self._look_back(self._loaded)
         return _started("teacher", self._teacher)
 
     @property
     def history(self) -> CurriculumHistory:
         """The record of the run; there is one from the start of training on."""
+        if self._history is None and self._loaded is not None:
+            self._look_back(self._loaded)
         return _started("history", self._history)
 
     @property
@@ -237,6 +242,13 @@ class CurriculumCallback(pl.Callback):
                 listed(changes.new),
                 listed(changes.gone),
             )
+
+    def _look_back(self, state: dict[str, Any]) -> None:
+        # A run that was over when it was resumed: nothing was trained, and what was recorded can be looked at.
+        self._teacher = Teacher(unseal("teacher", state["teacher"])["tasks"], **self._options)
+        self._teacher.load_state_dict(state["teacher"])
+        self._history = CurriculumHistory(state["history"]["tasks"])
+        self._history.load_state_dict(state["history"])
 
     # ---------------------------------------------------------------- one step
 
@@ -388,7 +400,7 @@ class CurriculumCallback(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides the next draws, and the history."""
         if self._teacher is None or self._history is None:
-            return {}
+            return dict(self._loaded or {})
         return {"teacher": self._teacher.state_dict(), "history": self._history.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ class Stream(IntEnum):
     PROBE_ORDER = 4
     PROBE_ITERATOR = 5
     PROBE_TASK = 6
+    WORKERS = 7
 
 
 class CounterGenerator:

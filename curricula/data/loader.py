@@ -18,9 +18,9 @@ from curricula.data.cursor import Cursor
 from curricula.data.faults import RETRIES, Failure, OnError, TaskError, check_on_error, warn_retried
 from curricula.data.options import check_flags, check_function, check_whole, length_of
 from curricula.data.samples import Samples
-from curricula.data.sources import Key, MapSource, StreamSource, TaskDataset, as_it_is, batches_of
+from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, as_it_is, batches_of
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
-from curricula.randomness import check_seed
+from curricula.randomness import CounterGenerator, Stream, check_seed, lane_of
 from curricula.state import seal, unseal
 from curricula.task_names import TaskChanges
 from curricula.teacher import Draw, Teacher
@@ -117,6 +117,7 @@ class CurriculumLoader:
         timeout = check_range("timeout", timeout, 0.0, math.inf)
         self._shuffle = shuffle
         self._collate_fn = collate_fn
+        self._worker_numbers = CounterGenerator(seed, Stream.WORKERS)
         self._retries = 0 if on_error == "raise" else RETRIES
         self._maps: dict[int, MapSource] = {}
         self._streams: dict[int, StreamSource] = {}
@@ -168,7 +169,7 @@ class CurriculumLoader:
             raise ValueError(f"task {name!r} is a map-style dataset: give batch_size=<samples per batch>")
         else:
             size = len(task)
-            self._maps[arm] = MapSource(name, arm, size, self.batch_size, self._shuffle, self.drop_last, self.seed)
+            self._maps[arm] = MapSource(name, size, self.batch_size, self._shuffle, self.drop_last, self.seed)
 
     def _make_shared(self) -> DataLoader[Any]:
         collate = default_collate if self._collate_fn is None else self._collate_fn
@@ -323,6 +324,10 @@ class CurriculumLoader:
     @_iterator.setter
     def _iterator(self, iterator: Any) -> None:
         self._shared._iterator = iterator
+        if iterator is None:  # training is over, for the workers of the tasks' own loaders as well
+            for source in self._streams.values():
+                source.shut_down()
+            self.samples.shut_down()
 
     @property
     def sizes(self) -> list[float]:
@@ -487,14 +492,17 @@ class CurriculumLoader:
             self._teacher.discard(draw)  # nobody rewards uniform draws
         return draw
 
-    def _keys(self, arm: int, visit: int) -> list[Key]:
-        """Return what to read for visit ``visit`` of a task."""
+    def _to_read(self, arm: int, visit: int) -> Read:
         source = self._maps.get(arm)
         if source is None:
-            return [(arm, None)]
+            return Read(arm, None)
+        seed = None
+        if self.num_workers > 0:
+            numbers = self._worker_numbers.at(visit, lane=lane_of(source.name))
+            seed = int(numbers.integers(2**63, size=self._rank + 1)[-1])
         if self._limit is not None:
             visit %= min(self._limit, source.batches_per_pass(self._world_size))
-        return source.keys(visit, self._rank, self._world_size)
+        return Read(arm, source.indices(visit, self._rank, self._world_size), seed)
 
     # ---------------------------------------------------------------- state
 
@@ -571,7 +579,7 @@ class _Planner:
     def __init__(self, loader: CurriculumLoader) -> None:
         self._loader = loader
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[Any]:  # of `Read`; torch expects lists of indices
         loader, cursor = self._loader, self._loader._cursor
         micro_batches = max(1, loader._micro_batches())
         visits = list(cursor.visits)  # planned ones; the cursor counts the delivered ones
@@ -579,10 +587,10 @@ class _Planner:
         for position in range(cursor.position, loader.steps_per_epoch):
             if draw is None or position % micro_batches == 0 or loader.teacher.is_removed(draw.arm):
                 draw = loader._next_draw()
-            keys = loader._keys(draw.arm, visits[draw.arm])
+            read = loader._to_read(draw.arm, visits[draw.arm])
             visits[draw.arm] += 1
             cursor.in_flight.append(draw)
-            yield keys
+            yield read
 
     def __len__(self) -> int:
         return self._loader.steps_per_epoch

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_collate
 
-from curricula.data.sources import MapSource, StreamSource, TaskDataset, batches_of, samplers_of
+from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, batches_of, samplers_of
 from curricula.data.tasks import Task, check_tasks, is_map_style
 from curricula.randomness import Stream
 
@@ -100,6 +100,11 @@ class Samples:
             self._sources[name] = self._open(name)
         return self._sources[name].next(self._rank, self._world_size)
 
+    def shut_down(self) -> None:
+        """Stop the worker processes of the tasks' own loaders until further batches are asked for."""
+        for source in self._sources.values():
+            source.shut_down()
+
     def state(self) -> list[list[Any]]:
         """Return the position in every stream that was used, as plain lists."""
         positions = {**self._positions, **{name: source.position() for name, source in self._sources.items()}}
@@ -156,7 +161,7 @@ class _ByIndex:
         seed: int,
         retries: int,
     ) -> None:
-        self._order = MapSource(name, 0, len(dataset), batch_size, True, False, seed, Stream.PROBE_ORDER)
+        self._order = MapSource(name, len(dataset), batch_size, True, False, seed, Stream.PROBE_ORDER)
         collate = default_collate if collate_fn is None else collate_fn
         self._dataset = TaskDataset((name,), [dataset], collate, retries)
         self._visits = 0
@@ -166,9 +171,12 @@ class _ByIndex:
         total = self._order.batch_size * world_size
         if total != self._total:
             self._visits, self._total = self._order.visit_at(self._visits, self._total, world_size), total
-        keys = self._order.keys(self._visits, rank, world_size)
+        indices = self._order.indices(self._visits, rank, world_size)
         self._visits += 1
-        return self._dataset.read(keys)
+        return self._dataset.read(Read(0, indices))
+
+    def shut_down(self) -> None:
+        """There are none."""
 
     def position(self) -> list[int]:
         return [self._visits, self._total]

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from curricula.data.faults import Failure, TaskError, failure, warn_retried
 from curricula.data.tasks import Task
 from curricula.randomness import CounterGenerator, Stream, lane_of
 
-Key = tuple[int, int | None]
-"""Arm and sample index; ``None`` stands for the next batch of a streamed task."""
+
+class Read(NamedTuple):
+    """One batch to read."""
+
+    arm: int
+    indices: list[int] | None
+    """Samples of a map-style task; ``None`` for the next batch of a streamed one."""
+    seed: int | None = None
+    """Of the random numbers that the task draws in a worker process."""
+
 
 _END = object()
 
@@ -24,7 +34,6 @@ class MapSource:
 
     Args:
         name: of the task.
-        arm: index of the task.
         size: number of samples.
         batch_size: samples per batch and rank.
         shuffle: a new order in every pass over the task; else the order of the dataset.
@@ -36,7 +45,6 @@ class MapSource:
     def __init__(
         self,
         name: str,
-        arm: int,
         size: int,
         batch_size: int,
         shuffle: bool,
@@ -45,7 +53,6 @@ class MapSource:
         stream: Stream = Stream.TASK_ORDER,
     ) -> None:
         self.name = name
-        self.arm = arm
         self._lane = lane_of(name)
         self.size = size
         self.batch_size = batch_size
@@ -76,7 +83,7 @@ class MapSource:
         number, position = divmod(visit, max(1, self._batches(total)))
         return number * self.batches_per_pass(world_size) + position * total // (self.batch_size * world_size)
 
-    def keys(self, visit: int, rank: int, world_size: int) -> list[Key]:
+    def indices(self, visit: int, rank: int, world_size: int) -> list[int]:
         """Return the samples of this rank's part of the batch of visit ``visit``.
 
         The ranks' parts are disjoint. Where a pass does not divide by the number of ranks, its last batch is filled up
@@ -90,7 +97,7 @@ class MapSource:
         rows = self._order[position * total : (position + 1) * total]
         missing = -len(rows) % world_size
         rows += [self._order[k % self.size] for k in range(missing)]
-        return [(self.arm, row) for row in rows[rank::world_size]]
+        return rows[rank::world_size]
 
     def _make_order(self, number: int) -> list[int]:
         if not self.shuffle:
@@ -124,13 +131,22 @@ class StreamSource:
         self._retries = retries
         self._warned = False
         self._numbers = CounterGenerator(seed, stream)
-        self._iterator: Iterator[Any] | None = None
+        self._iterator: Any = None
+        self._sleeps = False
         self._taken = 0
         self._pass = 0
 
     def close(self) -> None:
         """Let go of the running iterator (and its workers)."""
         self._iterator = None
+
+    def shut_down(self) -> None:
+        """Stop the worker processes of the task's own loader; the next batch starts them anew and reads on."""
+        if isinstance(self.batches, DataLoader) and hasattr(self._iterator, "_shutdown_workers"):
+            self._iterator._shutdown_workers()
+            self.batches._iterator = None
+            self._iterator = None
+            self._sleeps = True
 
     def position(self) -> list[int]:
         """Return the number of the pass, the batches taken from it over all ranks, and the size of one (0: unknown)."""
@@ -149,6 +165,7 @@ class StreamSource:
             TaskError: if the pass is shorter now.
         """
         self.close()
+        self._sleeps = False
         self._pass, target = position[:2]
         before, now = position[2] if len(position) > 2 else 0, self._batch_size()
         if before and now:
@@ -185,6 +202,8 @@ class StreamSource:
         return mine
 
     def _read(self) -> Any:
+        if self._sleeps:
+            self.seek(self.position())
         failed: list[Failure] = []
         while True:
             batch = self._next_or_failure()
@@ -227,6 +246,9 @@ class StreamSource:
                 part.generator.manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators as well
+            if self.batches.persistent_workers and getattr(self.batches, "_iterator", None) is not None:
+                # New workers take their seed from the stream before the sampler does; those that are there have one.
+                torch.empty((), dtype=torch.int64).random_(generator=self.batches.generator)
             self._iterator = iter(self.batches)
             return next(self._iterator, _END)
 
@@ -246,9 +268,11 @@ def samplers_of(loader: DataLoader[Any]) -> list[Any]:
 
 
 class TaskDataset(Dataset[Any]):
-    """All map-style tasks as one dataset of ``(arm, index)`` keys, so that one DataLoader serves them all.
+    """All map-style tasks as one dataset of batches to read, so that one DataLoader serves them all.
 
-    An error of a task is returned, not raised: it is for the process that knows the draw to say where it happened.
+    An error of a task is returned, not raised: it is for the process that knows the draw to say where it happened. In a
+    worker process every batch has random numbers of its own, a function of the seed, the task and the visit: a resumed
+    run makes the same ones, whichever worker makes them.
 
     Args:
         names: of the tasks.
@@ -265,25 +289,25 @@ class TaskDataset(Dataset[Any]):
         self._collate_fn = collate_fn
         self._retries = retries
 
-    def __getitems__(self, keys: list[Key]) -> tuple[Any, Failure | None]:
-        """Return one batch, all of one task (``None`` for a streamed task), and the first error, if any.
+    def __getitems__(self, read: Read) -> tuple[Any, Failure | None]:
+        """Return one batch (``None`` for a streamed task), and the first error, if any.
 
         A batch beside an error has other samples in the place of those that could not be read.
         """
-        arm = keys[0][0]
-        if keys[0][1] is None:
+        if read.indices is None:
             return None, None
-        task = self._tasks[arm]
-        indices = [index for _, index in keys if index is not None]
-        where = f"while reading the samples {indices}"
+        if read.seed is not None and get_worker_info() is not None:
+            _seed_process(read.seed)
+        task = self._tasks[read.arm]
+        where = f"while reading the samples {read.indices}"
         try:
-            return self._collate_fn(_samples(task, indices)), None
+            return self._collate_fn(_samples(task, read.indices)), None
         except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
             first = failure(error, where)
         if self._retries == 0:
             return None, first
         try:
-            return self._collate_fn([self._sample(task, index) for index in indices]), first
+            return self._collate_fn([self._sample(task, index) for index in read.indices]), first
         except Exception as error:  # noqa: BLE001 - as above
             return None, failure(error, where)
 
@@ -293,16 +317,22 @@ class TaskDataset(Dataset[Any]):
                 return _samples(task, [(index + further) % len(task)])[0]
         return _samples(task, [(index + self._retries) % len(task)])[0]
 
-    def read(self, keys: list[Key]) -> Any:
+    def read(self, read: Read) -> Any:
         """Return one batch of one task.
 
         Raises:
             TaskError: if it cannot be read.
         """
-        batch, error = self.__getitems__(keys)
+        batch, error = self.__getitems__(read)
         if batch is None and error is not None:
-            raise error.raised(self._names[keys[0][0]])
+            raise error.raised(self._names[read.arm])
         return batch
+
+
+def _seed_process(seed: int) -> None:
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the stream that tasks draw from
 
 
 def _samples(task: Task, indices: list[int]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import random
 from collections import Counter
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, WeightedRandomSampler
 
 from curricula.data.faults import TaskError
-from curricula.data.sources import MapSource, StreamSource, TaskDataset, batches_of
+from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, batches_of
 from tests.models import Rows, StreamedRows
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=150)
@@ -32,11 +33,7 @@ shapes = st.fixed_dictionaries(
 
 
 def source(size=10, batch_size=3, arm=0, shuffle=True, drop_last=False, seed=0):
-    return MapSource(f"task {arm}", arm, size, batch_size, shuffle, drop_last, seed)
-
-
-def rows(keys):
-    return [row for _, row in keys]
+    return MapSource(f"task {arm}", size, batch_size, shuffle, drop_last, seed)
 
 
 # ---------------------------------------------------------------- map-style tasks
@@ -50,7 +47,7 @@ def test_a_pass_covers_every_sample_once_over_all_ranks(shape):
     visits = one.batches_per_pass(world_size)
     counts = Counter()
     for visit in range(number * visits, (number + 1) * visits):
-        parts = [rows(one.keys(visit, rank, world_size)) for rank in range(world_size)]
+        parts = [one.indices(visit, rank, world_size) for rank in range(world_size)]
         assert len({len(part) for part in parts}) == 1, "every rank has equally many samples"
         assert 1 <= len(parts[0]) <= shape["batch_size"]
         counts.update(row for part in parts for row in part)
@@ -76,16 +73,12 @@ def test_what_a_visit_reads_does_not_depend_on_the_visits_before(shape, visits):
         return
     for visit in visits:
         fresh = source(*arguments)
-        assert walked.keys(visit, 0, shape["world_size"]) == fresh.keys(visit, 0, shape["world_size"])
-
-
-def test_keys_carry_the_arm():
-    assert {arm for arm, _ in source(arm=4).keys(0, 0, 1)} == {4}
+        assert walked.indices(visit, 0, shape["world_size"]) == fresh.indices(visit, 0, shape["world_size"])
 
 
 def test_seeds_arms_and_passes_have_orders_of_their_own():
     orders = [
-        tuple(rows(source(30, 30, arm=arm, seed=seed).keys(visit, 0, 1)))
+        tuple(source(30, 30, arm=arm, seed=seed).indices(visit, 0, 1))
         for arm in range(3)
         for seed in range(3)
         for visit in range(3)
@@ -94,7 +87,7 @@ def test_seeds_arms_and_passes_have_orders_of_their_own():
 
 
 def test_every_order_is_equally_likely():
-    orders = Counter(tuple(rows(source(3, 3).keys(visit, 0, 1))) for visit in range(6000))
+    orders = Counter(tuple(source(3, 3).indices(visit, 0, 1)) for visit in range(6000))
     # chi-squared with 5 degrees of freedom: above 35.9 once in 10^6 seeds; the seed is fixed
     assert len(orders) == 6
     assert sum((count - 1000) ** 2 / 1000 for count in orders.values()) < 35.9
@@ -103,8 +96,8 @@ def test_every_order_is_equally_likely():
 def test_the_ranks_together_read_what_one_process_with_a_larger_batch_reads():
     alone = source(24, 6)
     for visit in range(8):
-        parts = [rows(source(24, 2).keys(visit, rank, 3)) for rank in range(3)]
-        assert sorted(itertools.chain.from_iterable(parts)) == sorted(rows(alone.keys(visit, 0, 1)))
+        parts = [source(24, 2).indices(visit, rank, 3) for rank in range(3)]
+        assert sorted(itertools.chain.from_iterable(parts)) == sorted(alone.indices(visit, 0, 1))
 
 
 # ---------------------------------------------------------------- streamed tasks
@@ -222,13 +215,29 @@ def test_reading_leaves_the_streams_of_the_user_alone(monkeypatch):
     assert random.getstate() == before[1]
 
 
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_of_a_tasks_own_loader_can_be_stopped_between_two_batches(persistent):
+    def make():
+        return stream(DataLoader(Rows(0, 20), 2, shuffle=True, num_workers=1, persistent_workers=persistent))
+
+    expected, stopped = make(), make()
+    for _ in range(4):
+        assert take(expected, 3) == take(stopped, 3)
+        position = stopped.position()
+        stopped.shut_down()
+        stopped.shut_down()
+        assert stopped.position() == position
+    expected.shut_down()
+    assert multiprocessing.active_children() == []
+
+
 # ---------------------------------------------------------------- the shared dataset
 
 
 def test_the_shared_dataset_reads_one_task_and_passes_over_streams():
     tasks = TaskDataset(("a", "b"), [Rows(0, 4), Rows(1, 4)], list)
-    assert tasks.__getitems__([(1, 3), (1, 0)]) == ([(1, 3), (1, 0)], None)
-    assert tasks.__getitems__([(0, None)]) == (None, None)
+    assert tasks.__getitems__(Read(1, [3, 0])) == ([(1, 3), (1, 0)], None)
+    assert tasks.__getitems__(Read(0, None)) == (None, None)
 
 
 def test_only_iterable_datasets_are_batched():
