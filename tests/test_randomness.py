@@ -87,6 +87,7 @@ def test_the_streams_keep_their_numbers():
         "PROBE_ORDER": 4,
         "PROBE_ITERATOR": 5,
         "PROBE_TASK": 6,
+        "WORKERS": 7,
     }
 
 
