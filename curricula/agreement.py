@@ -1,21 +1,92 @@
-"""Agreement of the ranks: a fingerprint of the curriculum that can be compared by one sum."""
+"""Agreement of the ranks: what each of them measured, brought together by one collective per step."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
 
 if TYPE_CHECKING:
     from curricula.teacher import Teacher
 
 CHECK_EVERY = 100
-"""Steps between two checks."""
+"""Steps between two checks that the curriculum is the same on all ranks."""
 
 _BITS = 20
 _PARTS = 2
+_NO_FINGERPRINT = [0.0] * (2 * _PARTS)
 
-NO_FINGERPRINT = [0.0] * (2 * _PARTS)
-"""What is summed where no check is due."""
+
+class Outcome(NamedTuple):
+    """What a step came to, on one rank or on all together."""
+
+    progress: float
+    """Raw learning progress, NaN if it could not be told."""
+    cost: float
+    """What the step cost."""
+    loss: float
+    """Of the rank's own batch at the old parameters, NaN if unknown."""
+    stepped: bool
+    """Whether the optimiser made the step."""
+
+
+class Ranks:
+    """The processes that train together, and what they measured.
+
+    Every step takes one collective of 64 bytes per rank, whatever happened on any of them: a rank that left it out
+    would leave the others waiting. Every :data:`CHECK_EVERY` steps it also compares the states of the curriculum.
+
+    Args:
+        number: of processes; with one, nothing is sent.
+        device: of the process group's backend.
+        separate: every rank has a draw of its own, and all outcomes are returned; else they are averaged into one.
+    """
+
+    def __init__(self, number: int, device: torch.device, *, separate: bool = False) -> None:
+        self.number = number
+        self._device = device
+        self._separate = separate
+
+    def agree(self, own: Outcome, teacher: Teacher, step: int) -> list[Outcome]:
+        """Return the outcome of the shared draw, or of all ranks' draws in their order; the same list on all ranks.
+
+        Averaged progress that is not finite on one rank is NaN for all. The loss of an averaged outcome is the rank's
+        own.
+
+        Args:
+            own: what this rank measured.
+            teacher: whose state is compared.
+            step: number of the step, the same on all ranks.
+
+        Raises:
+            RuntimeError: on every rank, if the curriculum is not the same on all.
+        """
+        if self.number == 1:
+            return [own]
+        mark = fingerprint(teacher) if step % CHECK_EVERY == 0 else _NO_FINGERPRINT
+        return self._gather(own, mark, teacher) if self._separate else self._average(own, mark, teacher)
+
+    def _average(self, own: Outcome, mark: list[float], teacher: Teacher) -> list[Outcome]:
+        finite = math.isfinite(own.progress)
+        sent = [own.progress if finite else 0.0, float(finite), own.cost, float(own.stepped), *mark]
+        sums = torch.tensor(sent, dtype=torch.float64, device=self._device)
+        torch.distributed.all_reduce(sums)
+        total, count, cost, stepped, *marks = sums.tolist()
+        check_agreement(marks, self.number, teacher.updates)
+        progress = total / count if count == self.number else math.nan
+        return [Outcome(progress, cost / self.number, own.loss, stepped == self.number)]
+
+    def _gather(self, own: Outcome, mark: list[float], teacher: Teacher) -> list[Outcome]:
+        sent = torch.tensor([*own, *mark], dtype=torch.float64, device=self._device)
+        received = torch.empty(self.number * len(sent), dtype=torch.float64, device=self._device)
+        torch.distributed.all_gather_into_tensor(received, sent)
+        rows = received.reshape(self.number, len(sent)).tolist()
+        check_agreement(
+            [sum(row[place] for row in rows) for place in range(4, len(sent))], self.number, teacher.updates
+        )
+        return [Outcome(progress, cost, loss, bool(stepped)) for progress, cost, loss, stepped, *_ in rows]
 
 
 def fingerprint(teacher: Teacher) -> list[float]:

@@ -13,7 +13,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch.utils.data import Dataset
 
-from curricula.agreement import CHECK_EVERY, NO_FINGERPRINT, check_agreement, fingerprint
+from curricula.agreement import Outcome, Ranks
 from curricula.bandits.base import Bandit
 from curricula.data.loader import CurriculumLoader
 from curricula.data.options import check_flags
@@ -32,8 +32,11 @@ from curricula.tracking.loggers import Loggers
 from curricula.tracking.names import shortened
 from curricula.tracking.progress_bar import ProgressBarEntry
 from curricula.trainers import (
+    check_independent,
     check_micro_batches,
+    check_strategy,
     clips_gradients,
+    data_ranks,
     find_loader,
     has_own_loss,
     horizon,
@@ -68,6 +71,9 @@ class CurriculumCallback(pl.Callback):
         strict: refuse a checkpoint of other tasks, or of the same in another order. If not, tasks are matched by name,
             with one warning that lists them: those that stay keep the ratios of their weights and their place in the
             data, and new ones get the mean weight.
+        independent_ranks: with several processes, let each draw tasks of its own from the one policy, rather than share
+            the task of every step. One step then mixes several tasks, and waits for the slowest. Needs a signal of a
+            rank's own loss, such as :class:`~curricula.signals.PredictionGain`.
 
     Raises:
         TypeError: if an argument is of another kind; a class in place of an instance is told apart.
@@ -94,13 +100,14 @@ class CurriculumCallback(pl.Callback):
         seed: int = 0,
         log_figures: bool = True,
         strict: bool = True,
+        independent_ranks: bool = False,
     ) -> None:
         self.signal = check_instance("signal", FirstOrderPredictionGain() if signal is None else signal, Signal)
         if cost is not None and not callable(cost):
             raise TypeError(f"cost must be a function from a batch to a number, got {cost!r}")
         if target is not None and not isinstance(target, (str, Iterable, Dataset)):
             raise TypeError(f"target must be the name of a task, or held-out data, got {target!r}")
-        check_flags(log_figures=log_figures, strict=strict)
+        check_flags(log_figures=log_figures, strict=strict, independent_ranks=independent_ranks)
         if bandit is not None:
             check_instance("bandit", bandit, Bandit)
         Teacher(["any"], scaler=scaler, seed=seed)  # which checks these now rather than when training starts
@@ -110,10 +117,12 @@ class CurriculumCallback(pl.Callback):
         self._target_name = target if target is None or isinstance(target, str) else HELD_OUT_TARGET
         self._log_figures = log_figures
         self._strict = strict
+        self._independent = independent_ranks
         self._teacher: Teacher | None = None
         self._loader: CurriculumLoader | None = None
         self._history: CurriculumHistory | None = None
         self._loaded: dict[str, Any] | None = None
+        self._draws: tuple[Draw, ...] = ()
         self._step: Step | None = None
         self._stepped = False
         self._scale = 1.0
@@ -162,8 +171,11 @@ class CurriculumCallback(pl.Callback):
                 "`curriculum_loss(self, batch, batch_idx) -> Tensor` in the module, or use a signal of the gradients "
                 "such as GradientPredictionGain()"
             )
+        check_strategy(trainer, self.signal)
         if self.signal.needs_micro_batches:
             check_micro_batches(trainer, pl_module, type(self.signal).__name__)
+        if self._independent:
+            check_independent(trainer, self.signal)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the loader, make the teacher (or go on with the one of a checkpoint), and connect them."""
@@ -175,7 +187,7 @@ class CurriculumCallback(pl.Callback):
             raise MisconfigurationException(str(error)) from error
         self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context)
         self._amp = getattr(trainer.precision_plugin, "scaler", None)
-        self._ranks = trainer.world_size
+        self._ranks = Ranks(trainer.world_size, pl_module.device, separate=self._independent)
         self._clips = clips_gradients(trainer, pl_module)
         self._step = None
         self._loggers = Loggers(trainer, self.history, figures=self._log_figures)
@@ -190,16 +202,19 @@ class CurriculumCallback(pl.Callback):
             self._attach(trainer, loader)
 
     def _attach(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
+        rank, world_size = data_ranks(trainer)
         loader.attach(
             self.teacher,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
+            rank=rank,
+            world_size=world_size,
             micro_batches=lambda: trainer.accumulate_grad_batches,
             epoch_length=lambda: trainer.num_training_batches,
             limit=overfit_limit(trainer),
             strict=self._strict,
+            independent=self._independent,
         )
         self._loader = loader
+        self._place = rank if self._independent else 0
         if self._target_name == HELD_OUT_TARGET:
             loader.samples.add_target(self._target)
         self._sample = partial(_sample, trainer, loader) if self.signal.needs_samples else None
@@ -212,7 +227,10 @@ class CurriculumCallback(pl.Callback):
             raise MisconfigurationException(
                 f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
             )
-        self._teacher = Teacher(loader.names, horizon=horizon(trainer), **self._options)
+        rewards = horizon(trainer)
+        if rewards is not None and self._independent:
+            rewards *= trainer.world_size
+        self._teacher = Teacher(loader.names, horizon=rewards, **self._options)
         self._history = CurriculumHistory(
             loader.names, grid=loader.grid, target=self._target if isinstance(self._target, str) else None
         )
@@ -228,9 +246,9 @@ class CurriculumCallback(pl.Callback):
             _log.info("curriculum: %s, %s", self._teacher.bandit.describe(), type(self.signal).__name__)
 
     def _go_on(self, state: dict[str, Any]) -> None:
+        _check_parts(state)
+        saved = CurriculumHistory.from_state_dict(state["history"])
         changes = self.teacher.load_state_dict(state["teacher"], strict=self._strict)
-        saved = CurriculumHistory(state["history"]["tasks"])
-        saved.load_state_dict(state["history"])
         saved.adopt(self.teacher.tasks)
         saved.target = self.history.target
         self._history = saved
@@ -245,10 +263,10 @@ class CurriculumCallback(pl.Callback):
 
     def _look_back(self, state: dict[str, Any]) -> None:
         # A run that was over when it was resumed: nothing was trained, and what was recorded can be looked at.
+        _check_parts(state)
         self._teacher = Teacher(unseal("teacher", state["teacher"])["tasks"], **self._options)
         self._teacher.load_state_dict(state["teacher"])
-        self._history = CurriculumHistory(state["history"]["tasks"])
-        self._history.load_state_dict(state["history"])
+        self._history = CurriculumHistory.from_state_dict(state["history"])
 
     # ---------------------------------------------------------------- one step
 
@@ -256,9 +274,11 @@ class CurriculumCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Learn which draw the batch belongs to, and keep what the signal needs to measure it later."""
-        draw = _started("loader", self._loader).claim()
+        draws = _started("loader", self._loader).claim()
+        draw = draws[self._place]
         if self._step is None or self._step.draw.id != draw.id:
             self._abandon_step()
+            self._draws = draws
             self._step = Step(
                 draw,
                 pl_module,
@@ -268,7 +288,7 @@ class CurriculumCallback(pl.Callback):
                 self._sample,
                 self.teacher.seed,
                 accumulation=trainer.accumulate_grad_batches,
-                world_size=self._ranks,
+                world_size=self._ranks.number,
                 clips=self._clips,
             )
             self._stepped = False
@@ -317,15 +337,13 @@ class CurriculumCallback(pl.Callback):
         if not self._stepped:
             return  # gradients are still being accumulated
         self._stepped = False
-        if self._amp is not None and self._amp.get_scale() < self._scale:
-            self._abandon_step()  # gradients overflowed and the optimiser step was skipped
-            return
-        progress, cost = self._measure(step), step.cost
-        if self._ranks > 1:
-            progress, cost = self._average(pl_module, progress, cost)
+        outcomes = self._ranks.agree(self._measure(step), self.teacher, self.history.steps)
         if self._no_loss is not None and self.teacher.updates == 0:
             raise MisconfigurationException(self._no_loss)
-        self._reward(step, progress, cost)
+        if all(outcome.stepped for outcome in outcomes):
+            self._reward(step, outcomes)
+        else:
+            self._abandon_step()
 
     def _take_loss(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: Step, outputs: Any) -> None:
         try:
@@ -339,45 +357,56 @@ class CurriculumCallback(pl.Callback):
             parts = trainer.accumulate_grad_batches
             step.set_loss(loss if parts == 1 else loss * parts)
 
-    def _measure(self, step: Step) -> float:
-        if (self.signal.needs_loss or step.has_loss) and not math.isfinite(step.loss):
-            return math.nan
-        with self._loggers.signal_time:
-            return float(self.signal.after_step(step))
+    def _measure(self, step: Step) -> Outcome:
+        # Where gradients overflowed (automatic mixed precision), the optimiser step was skipped.
+        stepped = self._amp is None or self._amp.get_scale() >= self._scale
+        known = stepped and (not (self.signal.needs_loss or step.has_loss) or math.isfinite(step.loss))
+        progress = math.nan
+        if known or self._ranks.number > 1:  # what is measured may wait for the other ranks
+            with self._loggers.signal_time:
+                progress = float(self.signal.after_step(step))
+        return Outcome(progress if known else math.nan, step.cost, step.loss, stepped)
 
-    def _average(self, pl_module: pl.LightningModule, progress: float, cost: float) -> tuple[float, float]:
-        """Average over ranks; not finite on one rank is not finite on all. One collective, whatever happened."""
-        finite = math.isfinite(progress)
-        mark = fingerprint(self.teacher) if self.history.steps % CHECK_EVERY == 0 else NO_FINGERPRINT
-        own = [progress if finite else 0.0, float(finite), cost, *mark]
-        sums = torch.tensor(own, dtype=torch.float64, device=pl_module.device)
-        torch.distributed.all_reduce(sums)
-        total, count, costs, *marks = sums.tolist()
-        check_agreement(marks, self._ranks, self.teacher.updates)
-        return (total / count if count == self._ranks else math.nan), costs / self._ranks
-
-    def _reward(self, step: Step, progress: float, cost: float) -> None:
-        reward = self.teacher.reward(step.draw, progress, cost)
-        if reward is None and not self._warned:
-            self._warned = True
-            _log.warning(
-                "progress on task %r was not finite (%s) at step %d: such steps teach the curriculum nothing; "
-                "they are counted in `teacher.skipped`, and this is said once",
-                step.task,
-                progress,
-                self.history.steps,
-            )
+    def _reward(self, step: Step, outcomes: list[Outcome]) -> None:
+        rewards = [
+            self.teacher.reward(draw, outcome.progress, outcome.cost)
+            for draw, outcome in zip(self._draws, outcomes, strict=True)
+        ]
+        if None in rewards:
+            self._warn_skipped(outcomes[rewards.index(None)], self._draws[rewards.index(None)])
         step.close()
         if len(self.teacher.tasks) > len(self.history.tasks):
             self.history.adopt(self.teacher.tasks)
-        self.history.record(
-            step.draw, progress=progress, reward=reward, loss=step.loss, policy=self.teacher.probabilities()
+        policy = self.teacher.probabilities()
+        last = len(outcomes) - 1
+        for place, (draw, outcome, reward) in enumerate(zip(self._draws, outcomes, rewards, strict=True)):
+            self.history.record(
+                draw,
+                progress=outcome.progress,
+                reward=reward,
+                loss=outcome.loss,
+                policy=policy,
+                more=place < last,
+            )
+        own = outcomes[self._place]
+        self._loggers.after_step(self.teacher, own.progress / own.cost, rewards[self._place])
+
+    def _warn_skipped(self, outcome: Outcome, draw: Draw) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        _log.warning(
+            "progress on task %r was not finite (%s) at step %d: such steps teach the curriculum nothing; "
+            "they are counted in `teacher.skipped`, and this is said once",
+            draw.task,
+            outcome.progress,
+            self.history.steps,
         )
-        self._loggers.after_step(self.teacher, progress / cost, reward)
 
     def _abandon_step(self) -> None:
         if self._step is not None and not self._step.closed:
-            self.teacher.discard(self._step.draw)
+            for draw in self._draws:
+                self.teacher.discard(draw)
             self._step.close()
 
     # ---------------------------------------------------------------- end and state
@@ -413,6 +442,14 @@ class CurriculumCallback(pl.Callback):
             return {}
         effective = self._loggers.effective_tasks(self.teacher)
         return {"task": shortened(draw.task, 24), "effective_tasks": f"{effective:.1f}"}
+
+
+def _check_parts(state: dict[str, Any]) -> None:
+    if set(state) != {"teacher", "history"}:
+        raise ValueError(
+            f"the curriculum state has the parts {list(state)}, not 'teacher' and 'history': it is damaged, or another "
+            "version of curricula wrote it; use an older checkpoint, or start the curriculum anew"
+        )
 
 
 def _sample(trainer: pl.Trainer, loader: CurriculumLoader, task: str) -> Any:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from curricula.data.loader import CurriculumLoader
+from curricula.signals.base import Signal
 
 _TWO_LINES = """\
     loader = CurriculumLoader({"easy": easy_dataset, "hard": hard_dataset}, batch_size=32)
@@ -58,11 +59,70 @@ def check_micro_batches(trainer: pl.Trainer, module: pl.LightningModule, signal:
             f"{trainer.accumulate_grad_batches}: give Trainer(accumulate_grad_batches=2) and the loader half its "
             "batch_size, which trains as before"
         )
-    if trainer.world_size > 1 and "DDPStrategy" not in {base.__name__ for base in type(trainer.strategy).__mro__}:
+    if trainer.world_size > 1 and not _is_strategy(trainer, "DDPStrategy"):
         raise MisconfigurationException(
             f"{signal} supports several ranks under DDPStrategy, got {type(trainer.strategy).__name__}: use "
             "SelfPredictionGain()"
         )
+
+
+def check_strategy(trainer: pl.Trainer, signal: Signal) -> None:
+    """Refuse a strategy under which the signal would measure something else, or wait for ever.
+
+    Raises:
+        MisconfigurationException: what may be used instead.
+    """
+    name = type(trainer.strategy).__name__
+    if _is_strategy(trainer, "FSDPStrategy", "XLAFSDPStrategy", "DeepSpeedStrategy"):
+        own_loss_only = signal.needs_loss and not (
+            signal.needs_probe or signal.needs_gradients or signal.needs_samples or signal.needs_parameters
+        )
+        if not own_loss_only:
+            raise MisconfigurationException(
+                f"{type(signal).__name__} looks at parameters, gradients or further losses, and {name} keeps these in "
+                "pieces that only it can put together: shard with ModelParallelStrategy (fully_shard, FSDP2) or train "
+                "under DDPStrategy, or use a signal of the training loss alone (needs_loss)"
+            )
+    elif _is_strategy(trainer, "ModelParallelStrategy") and not signal.supports_shards:
+        raise MisconfigurationException(
+            f"{type(signal).__name__} needs whole parameters, and {name} shards them: train under DDPStrategy, or use "
+            "L2Gain(), GradientL2Gain() or FirstOrderPredictionGain()"
+        )
+    elif trainer.world_size > 1 and not _is_strategy(trainer, "DDPStrategy", "ModelParallelStrategy"):
+        raise MisconfigurationException(
+            "CurriculumCallback supports several processes under DDPStrategy and ModelParallelStrategy, got "
+            f"{name} with {trainer.world_size}: use one of these"
+        )
+
+
+def check_independent(trainer: pl.Trainer, signal: Signal) -> None:
+    """Refuse draws of their own for ranks whose progress cannot be told apart.
+
+    Raises:
+        MisconfigurationException: what may be used instead.
+    """
+    if trainer.world_size > 1 and not _is_strategy(trainer, "DDPStrategy"):
+        raise MisconfigurationException(
+            f"independent_ranks=True is for DDPStrategy, got {type(trainer.strategy).__name__}: leave it out"
+        )
+    if not signal.needs_loss or signal.needs_gradients or signal.needs_samples or signal.needs_parameters:
+        raise MisconfigurationException(
+            f"independent_ranks=True needs a signal of each rank's own batch, got {type(signal).__name__}: gradients "
+            "and parameters are those of all ranks' tasks together, and fresh batches are shared. Use PredictionGain()"
+        )
+
+
+def data_ranks(trainer: pl.Trainer) -> tuple[int, int]:
+    """Return the rank of this process among those that read different data, and their number.
+
+    Under tensor parallelism several processes train on the same data.
+    """
+    among = getattr(trainer.strategy, "distributed_sampler_kwargs", None) or {}
+    return among.get("rank", trainer.global_rank), among.get("num_replicas", trainer.world_size)
+
+
+def _is_strategy(trainer: pl.Trainer, *names: str) -> bool:
+    return not {base.__name__ for base in type(trainer.strategy).__mro__}.isdisjoint(names)
 
 
 def _callbacks(trainer: Any) -> list[pl.Callback]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from curricula.task_names import carried_arms
 from curricula.teacher import Draw, draw_from_list, draw_to_list
+
+Draws: TypeAlias = tuple[Draw, ...]
+"""The draws of one step: one for all ranks together, or one for each of them."""
 
 
 class Cursor:
@@ -20,9 +23,9 @@ class Cursor:
     Attributes:
         epoch: number of the epoch, from 1; 0 before the first.
         position: batches delivered in this epoch.
-        visits: per task, batches delivered.
-        total: samples of one batch of all ranks that ``visits`` counts in; 0 where unknown.
-        current: the draw of the batch delivered last.
+        visits: per task, batches delivered, each of all ranks that share a draw.
+        total: samples of such a batch; 0 where unknown.
+        current: the draws of the batch delivered last.
         in_flight: the draws of planned batches, one entry per batch.
         undelivered: draws of an earlier plan or run, of which nothing was delivered; they come first.
     """
@@ -32,22 +35,22 @@ class Cursor:
         self.position = 0
         self.visits = [0] * num_tasks
         self.total = 0
-        self.current: Draw | None = None
-        self.in_flight: deque[Draw] = deque()
-        self.undelivered: deque[Draw] = deque()
+        self.current: Draws | None = None
+        self.in_flight: deque[Draws] = deque()
+        self.undelivered: deque[Draws] = deque()
 
-    def deliver(self, draw: Draw) -> None:
+    def deliver(self, draws: Draws) -> None:
         """Count a batch."""
-        self.visits[draw.arm] += 1
+        for draw in draws:
+            self.visits[draw.arm] += 1
         self.position += 1
-        self.current = draw
+        self.current = draws
 
-    def planned(self) -> list[Draw]:
+    def planned(self) -> list[Draws]:
         """Return the planned draws of which nothing was delivered, oldest first."""
-        delivered = -1 if self.current is None else self.current.id
-        return list({draw.id: draw for draw in self.in_flight if draw.id != delivered}.values())
+        return list({draws[0].id: draws for draws in self.in_flight if draws != self.current}.values())
 
-    def put_back(self, draws: Sequence[Draw]) -> None:
+    def put_back(self, draws: Sequence[Draws]) -> None:
         """Forget the plan; these draws come first in the next one."""
         self.undelivered.extendleft(reversed(draws))
         self.in_flight.clear()
@@ -59,8 +62,8 @@ class Cursor:
             "position": self.position,
             "visits": list(self.visits),
             "total": self.total,
-            "current": None if self.current is None else draw_to_list(self.current),
-            "undelivered": [draw_to_list(draw) for draw in [*self.planned(), *self.undelivered]],
+            "current": None if self.current is None else [draw_to_list(draw) for draw in self.current],
+            "undelivered": [[draw_to_list(draw) for draw in draws] for draws in [*self.planned(), *self.undelivered]],
         }
 
     @classmethod
@@ -70,15 +73,27 @@ class Cursor:
         Args:
             content: what :meth:`state` returned.
             saved: names of the tasks then.
-            own: names of the tasks now. Draws of tasks that are gone are left out.
+            own: names of the tasks now. Steps with a draw of a task that is gone are left out.
         """
         carried = carried_arms(saved, own)
         arms = {before: arm for arm, before in enumerate(carried) if before is not None}
-        given = [content["current"], *content["undelivered"]]
-        current, *rest = [None if fields is None else draw_from_list(fields, saved) for fields in given]
         cursor = cls(len(own))
         cursor.epoch, cursor.position, cursor.total = content["epoch"], content["position"], content["total"]
         cursor.visits = [0 if arm is None else content["visits"][arm] for arm in carried]
-        cursor.current = None if current is None or current.arm not in arms else replace(current, arm=arms[current.arm])
-        cursor.undelivered.extend(replace(draw, arm=arms[draw.arm]) for draw in rest if draw and draw.arm in arms)
+        steps = [_carried(given, saved, arms) for given in [content["current"] or [], *content["undelivered"]]]
+        cursor.current = steps[0]
+        cursor.undelivered.extend(draws for draws in steps[1:] if draws is not None)
         return cursor
+
+    def keep(self, number: int) -> None:
+        """Forget draws of steps that have not so many: they were for another number of ranks."""
+        if self.current is not None and len(self.current) != number:
+            self.current = None
+        self.undelivered = deque(draws for draws in self.undelivered if len(draws) == number)
+
+
+def _carried(given: Sequence[Any], saved: Sequence[str], arms: Mapping[int, int]) -> Draws | None:
+    draws = [draw_from_list(fields, saved) for fields in given]
+    if not draws or any(draw.arm not in arms for draw in draws):
+        return None
+    return tuple(replace(draw, arm=arms[draw.arm]) for draw in draws)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from curricula.bandits.base import check_range
 from curricula.bandits.fixed import FixedPolicy
-from curricula.data.cursor import Cursor
+from curricula.data.cursor import Cursor, Draws
 from curricula.data.faults import RETRIES, Failure, OnError, TaskError, check_on_error, warn_retried
 from curricula.data.options import check_flags, check_function, check_whole, length_of
 from curricula.data.samples import Samples
@@ -137,7 +137,8 @@ class CurriculumLoader:
         self._micro_batches: Callable[[], int] = _one
         self._epoch_length: Callable[[], float] = _no_end
         self._limit: int | None = None
-        self._rank, self._world_size = _process()
+        self._rank, self._world_size = _process()  # among the processes that share a draw
+        self._place, self._num_draws = 0, 1  # of this process's draw among those of a step
         self._check_passes()
         self._given_steps = steps_per_epoch
         if steps_per_epoch is None:
@@ -218,14 +219,14 @@ class CurriculumLoader:
                     self._cursor.put_back(self._cursor.planned())
                     batches = self._planned()
                 read = self._next(batches)  # the planner draws in here
-                draw = self._cursor.in_flight.popleft()
+                draws = self._cursor.in_flight.popleft()
                 try:
-                    batch = self._read(draw, read)
+                    batch = self._read(draws, read)
                 except TaskError as error:
-                    self._give_up(draw, error)
+                    self._give_up(draws, error)
                     batches = self._planned()  # what was read ahead was planned with the task
                 else:
-                    yield self._deliver(draw, batch)
+                    yield self._deliver(draws, batch)
         finally:
             del batches  # else the traceback of an error keeps the workers alive
 
@@ -240,7 +241,7 @@ class CurriculumLoader:
         try:
             return next(batches)
         except (RuntimeError, OSError, EOFError) as error:
-            tasks = list(dict.fromkeys(draw.task for draw in self._cursor.in_flight))
+            tasks = list(dict.fromkeys(draws[self._place].task for draws in self._cursor.in_flight))
             raise TaskError(
                 f"a worker process of the CurriculumLoader failed ({type(error).__name__}: {error}) while the tasks "
                 f"{tasks[:5]} were read: one that is killed is most often out of memory (make batch_size, "
@@ -248,9 +249,12 @@ class CurriculumLoader:
                 "in this process, where an error shows"
             ) from error
 
-    def _read(self, draw: Draw, read: Any) -> Any:
-        if draw.arm in self._streams:
-            return self._streams[draw.arm].next(self._rank, self._world_size, self._limit)
+    def _read(self, draws: Draws, read: Any) -> Any:
+        draw = draws[self._place]
+        if self._streams:
+            streamed = self._read_streams(draws)
+            if draw.arm in self._streams:
+                return streamed
         batch, error = read
         if batch is None:
             raise self._no_batch(draw, error)
@@ -259,12 +263,26 @@ class CurriculumLoader:
             warn_retried(draw.task, error.error)
         return batch
 
+    def _read_streams(self, draws: Draws) -> Any:
+        """Return this rank's batch of a streamed task. All ranks read past what the others take, and stay in step."""
+        own = None
+        limit = None if self._limit is None else self._limit * self._world_size
+        for arm in dict.fromkeys(draw.arm for draw in draws):
+            if arm in self._streams:
+                places = [place for place, draw in enumerate(draws) if draw.arm == arm]
+                mine = self._place in places
+                turn = places.index(self._place) * self._world_size + self._rank if mine else None
+                batch = self._streams[arm].next(turn, len(places) * self._world_size, limit)
+                own = batch if mine else own
+        return own
+
     def _no_batch(self, draw: Draw, error: Failure | None) -> TaskError:
         if error is None:
             return TaskError(f"task {draw.task!r}: collate_fn returned None instead of a batch")
         return error.raised(draw.task)
 
-    def _give_up(self, draw: Draw, error: TaskError) -> None:
+    def _give_up(self, draws: Draws, error: TaskError) -> None:
+        draw = draws[self._place]
         text = f"{error} (draw {draw.id})"
         if self.on_error != "drop":
             raise TaskError(text) from error.__cause__
@@ -273,10 +291,8 @@ class CurriculumLoader:
         except ValueError:
             raise TaskError(f"{text}; no other task is left: every other one was dropped") from error.__cause__
         _log.warning("%s; the task is dropped, and the others share its probability", text)
-        current = self._cursor.current
-        delivered = current is not None and current.id == draw.id
-        left = [] if delivered else [draw]
-        self._cursor.put_back(left + [other for other in self._cursor.planned() if other.id != draw.id])
+        left = [] if draws == self._cursor.current else [draws]
+        self._cursor.put_back(left + [others for others in self._cursor.planned() if others != draws])
 
     def _begin_epoch(self) -> None:
         if self._waiting is not None:
@@ -300,12 +316,12 @@ class CurriculumLoader:
     def _discard_current(self) -> None:
         # A step that was interrupted, and of which no batch is to come.
         for draw in self._teacher.open_draws():
-            if self._cursor.current is not None and draw.id == self._cursor.current.id:
+            if draw in (self._cursor.current or ()):
                 self._teacher.discard(draw)
 
-    def _deliver(self, draw: Draw, batch: Any) -> Any:
-        self._cursor.deliver(draw)
-        self._delivered.append(draw)
+    def _deliver(self, draws: Draws, batch: Any) -> Any:
+        self._cursor.deliver(draws)
+        self._delivered.append(draws)
         if len(self._delivered) > 16:  # nobody claims them: there is no callback
             self._delivered.popleft()
         return batch
@@ -349,6 +365,7 @@ class CurriculumLoader:
         epoch_length: Callable[[], float] | None = None,
         limit: int | None = None,
         strict: bool = True,
+        independent: bool = False,
     ) -> None:
         """Let ``teacher`` choose from now on. A teacher not seen before begins with the first batch of every task.
 
@@ -361,6 +378,8 @@ class CurriculumLoader:
             limit: give each task only its first so many batches, again and again (overfitting on purpose).
             strict: refuse a loaded state of other tasks. If not, tasks are matched by name: those that stay go on where
                 they were, new ones begin.
+            independent: every process has a draw of its own in every step, and :meth:`claim` returns all of them, in
+                the order of the ranks. If not, all processes share one draw and its task's samples.
 
         Raises:
             ValueError: if the teacher has other tasks, a loaded state has and is not to be matched, or tasks are to be
@@ -377,21 +396,23 @@ class CurriculumLoader:
             if strict:
                 raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("loader"))
             self._restore(self._waiting)
-        self._rank, self._world_size = rank, world_size
+        self._place, self._num_draws = (rank, world_size) if independent else (0, 1)
+        self._rank, self._world_size = (0, 1) if independent else (rank, world_size)
         self.samples.set_rank(rank, world_size)
         self._check_passes()
         if teacher is not self._teacher and not self._resumed:
             self._reset()
         self._teacher = teacher
+        self._cursor.keep(self._num_draws)
         self._follow_batch_size()
         self._micro_batches = micro_batches or _one
         self._epoch_length = epoch_length or _no_end
         self._limit = limit
         open_draws = {draw.id: draw for draw in teacher.open_draws()}
-        current = self._cursor.current
-        for draw in [*self._cursor.undelivered, *([current] if current else [])]:
-            open_draws.pop(draw.id, None)
-        for draw in open_draws.values():  # delivered before a checkpoint, but never rewarded
+        for draws in [*self._cursor.undelivered, self._cursor.current or ()]:
+            for draw in draws:
+                open_draws.pop(draw.id, None)
+        for draw in open_draws.values():  # delivered before a checkpoint, but never rewarded; or of other ranks
             teacher.discard(draw)
         self._new_training = True
 
@@ -468,8 +489,8 @@ class CurriculumLoader:
         self._shared.generator.manual_seed((self.seed * 1_000_003 + self._cursor.epoch) % 2**63)
         self._plan_again = True
 
-    def claim(self) -> Draw:
-        """Return the draw of the oldest batch that was delivered and not yet claimed.
+    def claim(self) -> tuple[Draw, ...]:
+        """Return the draws of the oldest batch that was delivered and not yet claimed: one, or one per rank.
 
         Raises:
             RuntimeError: if every delivered batch was claimed.
@@ -478,19 +499,33 @@ class CurriculumLoader:
             raise RuntimeError("no batch of the CurriculumLoader was delivered since the last claim")
         return self._delivered.popleft()
 
-    def _next_draw(self) -> Draw:
-        """Return the draw to plan next: one left undelivered, else a new one."""
+    def _next_draws(self) -> Draws:
+        """Return the draws to plan next: those left undelivered, else new ones."""
         own = self._teacher is self._own_teacher
         while self._cursor.undelivered:
-            draw = self._cursor.undelivered.popleft()
-            if not self._teacher.is_removed(draw.arm):
-                return draw
+            draws = self._cursor.undelivered.popleft()
+            if not self._any_removed(draws):
+                return draws
             if not own:
-                self._teacher.discard(draw)
-        draw = self._teacher.draw()
+                for draw in draws:
+                    self._teacher.discard(draw)
+        draws = tuple(self._teacher.draw() for _ in range(self._num_draws))
         if own:
-            self._teacher.discard(draw)  # nobody rewards uniform draws
-        return draw
+            self._teacher.discard(draws[0])  # nobody rewards uniform draws
+        return draws
+
+    def _any_removed(self, draws: Draws) -> bool:
+        return any(self._teacher.is_removed(draw.arm) for draw in draws)
+
+    def _plan(self, draws: Draws, visits: list[int]) -> Read:
+        """Return what this rank is to read, and count the batches of all draws."""
+        for draw in draws[: self._place]:
+            visits[draw.arm] += 1
+        own = draws[self._place].arm
+        read = self._to_read(own, visits[own])
+        for draw in draws[self._place :]:
+            visits[draw.arm] += 1
+        return read
 
     def _to_read(self, arm: int, visit: int) -> Read:
         source = self._maps.get(arm)
@@ -550,7 +585,7 @@ class CurriculumLoader:
         self._cursor = Cursor(len(self.names))
         self._resumed = False
         self._waiting = None
-        self._delivered: deque[Draw] = deque()
+        self._delivered: deque[Draws] = deque()
         self.samples.load_state([])
         for source in self._streams.values():
             source.seek([0, 0])
@@ -583,13 +618,12 @@ class _Planner:
         loader, cursor = self._loader, self._loader._cursor
         micro_batches = max(1, loader._micro_batches())
         visits = list(cursor.visits)  # planned ones; the cursor counts the delivered ones
-        draw = cursor.current
+        draws = cursor.current
         for position in range(cursor.position, loader.steps_per_epoch):
-            if draw is None or position % micro_batches == 0 or loader.teacher.is_removed(draw.arm):
-                draw = loader._next_draw()
-            read = loader._to_read(draw.arm, visits[draw.arm])
-            visits[draw.arm] += 1
-            cursor.in_flight.append(draw)
+            if draws is None or position % micro_batches == 0 or loader._any_removed(draws):
+                draws = loader._next_draws()
+            read = loader._plan(draws, visits)
+            cursor.in_flight.append(draws)
             yield read
 
     def __len__(self) -> int:

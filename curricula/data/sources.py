@@ -179,25 +179,25 @@ class StreamSource:
                     f"{position[0]}: give the same data, or start the curriculum anew"
                 )
 
-    def next(self, rank: int, world_size: int, limit: int | None = None) -> Any:
-        """Return this rank's next batch: of every ``world_size`` batches, the one at ``rank``.
+    def next(self, turn: int | None, turns: int, limit: int | None = None) -> Any:
+        """Return this process's next batch: of the next ``turns`` batches, the one at ``turn``.
 
         Args:
-            rank: of this process.
-            world_size: number of processes.
-            limit: start over after so many batches per rank.
+            turn: of this process; ``None``: it has none and reads past what the others take.
+            turns: number of batches that the processes take, one each.
+            limit: start over after so many batches.
 
         Raises:
             TaskError: if the task yields no batch at all, yields ``None``, or raises.
         """
-        if limit is not None and self._taken >= limit * world_size:
-            self.seek([self._pass, 0])
         mine = None
-        for turn in range(world_size):
+        for number in range(turns):
+            if limit is not None and self._taken >= limit:
+                self.seek([self._pass, 0])
             batch = self._read()
-            if turn == rank:
+            if number == turn:
                 mine = batch
-        if mine is None:
+        if mine is None and turn is not None:
             raise TaskError(f"task {self.name!r} yielded None instead of a batch")
         return mine
 

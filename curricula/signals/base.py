@@ -36,6 +36,12 @@ class Signal(ABC):
     needs_gradients: ClassVar[bool] = False
     """Reads ``step.gradients()`` in :meth:`before_step`."""
 
+    needs_parameters: ClassVar[bool] = False
+    """Reads the parameters themselves, by ``step.parameters()`` or ``step.module``."""
+
+    supports_shards: ClassVar[bool] = True
+    """Works where parameters and gradients are sharded over processes (FSDP2), as ``DTensor``."""
+
     needs_samples: ClassVar[bool] = False
     """Calls ``step.sample()``: fresh batches, independent of those trained on."""
 

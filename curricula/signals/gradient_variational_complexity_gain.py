@@ -46,6 +46,7 @@ class GradientVariationalComplexityGain(Signal):
     """
 
     needs_gradients = True
+    supports_shards = False
 
     def __init__(self, *, printed_sign: bool = False, kl_in_loss: bool = True) -> None:
         self.sign = 1.0 if printed_sign else -1.0

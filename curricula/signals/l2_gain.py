@@ -27,6 +27,8 @@ class L2Gain(Signal):
         >>> callback = CurriculumCallback(signal=L2Gain())
     """
 
+    needs_parameters = True
+
     def before_step(self, step: Step) -> None:
         """Measure the old parameters, before the first optimiser step of the batch."""
         if "before" not in step.notes:

@@ -82,9 +82,21 @@ class Probe:
                 if "require grad" in str(error):
                     raise RuntimeError(f"`{self._name}` differentiates by itself ({error}). {_OWN_LOSS}") from error
                 raise
+        shard_again(self._module)
         if sum(parameter._version for parameter in self._parameters) != versions:
             raise RuntimeError(f"`{self._name}` writes to parameters (a moving average, say). {_OWN_LOSS}")
         return as_loss(output, self._name)
+
+
+def shard_again(module: nn.Module) -> None:
+    """Let go of the whole parameters that a forward pass under FSDP2 leaves behind where no backward pass follows.
+
+    The next forward pass would take them for the parameters, although the optimiser has changed the shards.
+    """
+    for part in module.modules():
+        reshard = getattr(part, "reshard", None)
+        if callable(reshard) and callable(getattr(part, "unshard", None)):
+            reshard()
 
 
 def same_batch(batch: Any) -> Any:

@@ -32,6 +32,9 @@ class VariationalComplexityGain(Signal):
         >>> callback = CurriculumCallback(signal=VariationalComplexityGain())
     """
 
+    needs_parameters = True
+    supports_shards = False
+
     def check(self, module: nn.Module, target: str | None) -> None:
         """Refuse a module without variational weights."""
         super().check(module, target)

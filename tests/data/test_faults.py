@@ -189,7 +189,7 @@ def test_a_task_that_cannot_be_read_is_dropped_with_one_warning(workers, caplog)
     for _ in range(2):
         drawn = []
         for batch in loader:
-            draw = loader.claim()
+            (draw,) = loader.claim()
             assert rows_of(batch)[0] == draw.arm
             teacher.reward(draw, 0.5)
             drawn.append(draw.task)

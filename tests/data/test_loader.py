@@ -44,7 +44,7 @@ def epochs(loader, number):
 
 
 def step(loader, batch):
-    draw = loader.claim()
+    (draw,) = loader.claim()
     task, rows = rows_of(batch)
     assert task == draw.arm, "the batch is of the task that was drawn"
     return draw.id, task, rows
@@ -87,7 +87,7 @@ def test_without_a_callback_draws_are_uniform():
     loader = CurriculumLoader(tasks_of_rows(3, 300, 30000), steps_per_epoch=3000)
     counts, probabilities = Counter(), set()
     for _ in loader:
-        draw = loader.claim()
+        (draw,) = loader.claim()
         counts[draw.arm] += 1
         probabilities.add(draw.probability)
     assert probabilities == {1 / 3}
@@ -248,7 +248,7 @@ def test_each_batch_meets_its_own_draw(workers):
     seen = []
     for _, batch in zip(range(3), itertools.repeat(loader), strict=False):
         for rows in batch:
-            draw = loader.claim()
+            (draw,) = loader.claim()
             seen.append((draw.id, draw.arm == rows_of(rows)[0]))
             teacher.reward(draw, float(draw.arm))
     assert seen == [(number, True) for number in range(90)]
@@ -591,7 +591,7 @@ def train(loader, teacher=None, micro=1, done=0, save=None):
     steps = []
     for _ in range(EPOCHS - done // STEPS):
         for batch in loader:
-            draw = loader.claim()
+            (draw,) = loader.claim()
             steps.append((draw.id, draw.probability, *rows_of(batch)))
             assert draw.arm == steps[-1][2]
             done += 1

@@ -190,7 +190,7 @@ class StreamedLoader:
 
 def test_the_position_counts_the_batches_of_all_ranks():
     one = stream(StreamedLoader(7))
-    one.next(rank=1, world_size=3)
+    one.next(turn=1, turns=3)
     assert one.position() == [0, 3, 0]
 
 

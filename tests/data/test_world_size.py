@@ -41,7 +41,7 @@ def stretch(kind, world_size, steps, states):
         found, probes, iterator = [], [], iter(loader)
         for _ in range(steps):
             found.append(rows_of(next(iterator)))
-            draw = loader.claim()
+            (draw,) = loader.claim()
             teacher.reward(draw, float(draw.arm))
             probes.append(rows_of(loader.samples.next(draw.task)) if kind == "map" else None)
         ranks.append((found, probes))
