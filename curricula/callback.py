@@ -237,6 +237,12 @@ class CurriculumCallback(pl.Callback):
         if self._loaded is not None:
             self._go_on(self._loaded)
             self._loaded = None
+            if not loader.resumes:
+                _log.warning(
+                    "the checkpoint %s has the curriculum, but not where the loader was: the policy goes on, and every "
+                    "task begins with its first batch",
+                    trainer.ckpt_path,
+                )
         elif trainer.ckpt_path is not None and trainer.global_step > 0:
             _log.warning(
                 "the checkpoint %s has no curriculum state: the model goes on from it, the curriculum starts anew",

@@ -7,7 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 FORMAT = 1
+
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 def seal(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,7 +22,9 @@ def seal(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         kind: what the state is of, for example ``"teacher"``.
-        content: dict/list/str/int/float/bool/None only, so that ``torch.load(weights_only=True)`` accepts it.
+        content: dict/list/str/int/float/bool/None and tensors only, so that ``torch.load(weights_only=True)`` accepts
+            it; scalars of numpy and other subclasses of these become what they are of. Numbers that are not finite
+            have their place in tensors alone.
 
     Returns:
         ``{"kind", "format", "content", "sha256"}``.
@@ -27,7 +33,8 @@ def seal(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         >>> unseal("teacher", seal("teacher", {"draws": 3}))
         {'draws': 3}
     """
-    return {"kind": kind, "format": FORMAT, "content": dict(content), "sha256": _digest(kind, FORMAT, content)}
+    plain = _plain(content)
+    return {"kind": kind, "format": FORMAT, "content": plain, "sha256": _digest(kind, FORMAT, plain)}
 
 
 def unseal(kind: str, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +54,7 @@ def unseal(kind: str, state: Mapping[str, Any]) -> dict[str, Any]:
         )
     try:
         intact = state["sha256"] == _digest(kind, state["format"], state["content"])
-    except (TypeError, ValueError):  # damage can also make what json refuses, such as a NaN
+    except (TypeError, ValueError, RuntimeError):  # damage can also make what json refuses, such as a NaN
         intact = False
     if not intact:
         raise ValueError(
@@ -56,7 +63,34 @@ def unseal(kind: str, state: Mapping[str, Any]) -> dict[str, Any]:
     return dict(state["content"])
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return list(value) if _PLAIN.issuperset(map(type, value)) else [_plain(entry) for entry in value]
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, str):  # a member of an Enum, say, whose str() is another text
+        return str.__str__(value)
+    if isinstance(value, (int, float)):
+        return int(value) if isinstance(value, int) else float(value)
+    return value
+
+
 def _digest(kind: str, format_number: int, content: Mapping[str, Any]) -> str:
-    # json writes floats with repr, which round-trips exactly; NaN has no place in a state.
-    text = json.dumps([kind, format_number, content], sort_keys=True, allow_nan=False, separators=(",", ":"))
+    # json writes floats with repr, which round-trips exactly; NaN has no place in a state, but for tensors.
+    everything = [kind, format_number, content]
+    text = json.dumps(everything, sort_keys=True, allow_nan=False, separators=(",", ":"), default=_of_tensor)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _of_tensor(value: Any) -> dict[str, Any]:
+    # By its bytes, of which no number is a special one; torch is not imported here, where bandits need none.
+    if not hasattr(value, "untyped_storage"):
+        raise TypeError(f"a state holds plain containers, numbers, text and tensors, got {type(value).__name__}")
+    array = np.ascontiguousarray(value.detach().cpu().numpy())
+    little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    digest = hashlib.sha256(little_endian.data).hexdigest() if array.size else ""
+    return {"tensor": str(array.dtype), "shape": list(value.shape), "sha256": digest}

@@ -569,6 +569,11 @@ class CurriculumLoader:
         else:
             self._waiting = content
 
+    @property
+    def resumes(self) -> bool:
+        """Whether a state was loaded that no batch has followed yet."""
+        return self._resumed or self._waiting is not None
+
     def _restore(self, content: Mapping[str, Any]) -> None:
         self._reset()
         if content["own_teacher"] is not None:

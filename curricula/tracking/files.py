@@ -108,15 +108,13 @@ def _from_checkpoint(path: Path) -> CurriculumHistory:
     callbacks = content.get("callbacks") if isinstance(content, Mapping) else None
     states = callbacks.values() if isinstance(callbacks, Mapping) else ()
     found: list[Any] = [state["history"] for state in states if isinstance(state, Mapping) and "history" in state]
-    found = [state for state in found if isinstance(state, Mapping) and "curriculum_history" in state]
+    found = [state for state in found if isinstance(state, Mapping) and {"curriculum_history", "kind"} & set(state)]
     if not found:
         raise ValueError(f"{path} has no curriculum: it was written without a CurriculumCallback")
     try:
-        history = CurriculumHistory(found[0]["tasks"])
-        history.load_state_dict(found[0])
+        return CurriculumHistory.from_state_dict(found[0])
     except _DAMAGED as error:
         raise ValueError(_told(error, path)) from error
-    return history
 
 
 def _told(error: Exception, path: Path) -> str:

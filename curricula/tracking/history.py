@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from curricula.bandits.base import FloatArray
+from curricula.state import seal, unseal
 from curricula.task_names import carried_arms, check_names
 from curricula.teacher import Draw
 from curricula.tracking.whole_files import written_whole
@@ -203,26 +204,48 @@ class CurriculumHistory:
     # ---------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the record as plain containers and tensors, loadable with ``weights_only=True``."""
-        return {
-            **self._header(),
-            "first_losses": list(self._first_losses),
-            "last_losses": list(self._last_losses),
-            "rows": torch.tensor(self._rows, dtype=torch.float64).reshape(-1, len(COLUMNS)),
-            "policies": torch.from_numpy(self.policies()[1]),
-        }
+        """Return the record as plain containers and tensors with a SHA-256, loadable with ``weights_only=True``."""
+        return seal(
+            "history",
+            {
+                **self._header(),
+                "first_losses": torch.tensor(self._first_losses, dtype=torch.float64),
+                "last_losses": torch.tensor(self._last_losses, dtype=torch.float64),
+                "rows": torch.tensor(self._rows, dtype=torch.float64).reshape(-1, len(COLUMNS)),
+                "policies": torch.from_numpy(self.policies()[1]),
+            },
+        )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue the record that :meth:`state_dict` was taken of.
 
         Raises:
-            ValueError: if the record is of other tasks or of another format.
+            ValueError: if the record is damaged, of other tasks or of another format.
         """
-        self._load_header(state)
-        self._first_losses = list(state["first_losses"])
-        self._last_losses = list(state["last_losses"])
-        self._rows = [tuple(row) for row in state["rows"].tolist()]
-        self._policies = list(state["policies"].numpy().copy())
+        self._load_content(_content(state))
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> CurriculumHistory:
+        """Return the record that :meth:`state_dict` was taken of, whatever its tasks.
+
+        Raises:
+            ValueError: if the record is damaged or of another format.
+
+        Example:
+            >>> CurriculumHistory.from_state_dict(CurriculumHistory(["easy", "hard"]).state_dict()).tasks
+            ('easy', 'hard')
+        """
+        content = _content(state)
+        history = cls(content["tasks"])
+        history._load_content(content)
+        return history
+
+    def _load_content(self, content: Mapping[str, Any]) -> None:
+        self._load_header(content)
+        self._first_losses = [float(loss) for loss in content["first_losses"]]
+        self._last_losses = [float(loss) for loss in content["last_losses"]]
+        self._rows = [tuple(row) for row in content["rows"].tolist()]
+        self._policies = list(content["policies"].detach().numpy().copy())
         self._check()
 
     def save(self, path: str | Path) -> Path:
@@ -304,6 +327,11 @@ class CurriculumHistory:
         self._stride = state["stride"]
         self._policy_stride = state["policy_stride"]
         self._policy_steps = list(state["policy_steps"])
+
+
+def _content(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    # The first states had no seal; of the sealed ones no damage makes such a state.
+    return state if "curriculum_history" in state else unseal("history", state)
 
 
 def _finite(values: Sequence[float]) -> list[float | None]:
