@@ -93,7 +93,8 @@ class Cursor:
 
 
 def _carried(given: Sequence[Any], saved: Sequence[str], arms: Mapping[int, int]) -> Draws | None:
-    draws = [draw_from_list(fields, saved) for fields in given]
+    single = bool(given) and not isinstance(given[0], Sequence)  # in older states a step has no list of draws
+    draws = [draw_from_list(fields, saved) for fields in ([given] if single else given)]
     if not draws or any(draw.arm not in arms for draw in draws):
         return None
     return tuple(replace(draw, arm=arms[draw.arm]) for draw in draws)
