@@ -94,7 +94,16 @@ class CurriculumHistory:
         self._policy_steps: list[int] = []
         self._policies: list[npt.NDArray[np.float32]] = []
 
-    def record(self, draw: Draw, *, progress: float, reward: float | None, loss: float, policy: FloatArray) -> None:
+    def record(
+        self,
+        draw: Draw,
+        *,
+        progress: float,
+        reward: float | None,
+        loss: float,
+        policy: FloatArray,
+        more: bool = False,
+    ) -> None:
         """Add one optimiser step.
 
         Args:
@@ -103,6 +112,7 @@ class CurriculumHistory:
             reward: scaled reward in ``[-1, 1]``; ``None`` if the bandit did not learn from the step.
             loss: training loss, NaN if unknown.
             policy: probabilities of the first tasks after the update, at most ``N``; of all others they are 0.
+            more: whether further draws of the same optimiser step follow.
         """
         arm, step = draw.arm, self.steps
         if not self._counts[arm]:
@@ -115,6 +125,8 @@ class CurriculumHistory:
             if len(rows) > self.max_rows:
                 del rows[1::2]
                 self._stride *= 2
+        if more:
+            return
         if step % self._policy_stride == 0:
             self._policy_steps.append(step)
             snapshot = np.zeros(len(self.tasks), dtype=np.float32)
