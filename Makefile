@@ -3,15 +3,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types docs benchmark results soak clean
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+UV := $(VENV)/uv/bin/uv
+
+.PHONY: help demo test lint types docs benchmark results soak oldest dist lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml constraints.txt
+# Wheels alone, each with its hash: no code of a package runs while it is installed. What torch adds comes last.
+$(STAMP): pyproject.toml requirements/dev.txt requirements/torch.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	$(PIP) install --quiet --no-deps --only-binary :all: --require-hashes -r requirements/dev.txt
+	$(PIP) install --quiet --only-binary :all: -r requirements/torch.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	$(PIP) check
 	@touch $(STAMP)
 
 demo: $(STAMP) ## train two workloads with the curriculum and without, draw the plots and the page (4 minutes)
@@ -20,9 +26,10 @@ demo: $(STAMP) ## train two workloads with the curriculum and without, draw the 
 test: lint types docs ## lint, types, docs without warnings, all tests
 	$(BIN)/python -m pytest -q
 
-lint: $(STAMP) ## ruff
+lint: $(STAMP) ## ruff; zizmor over the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/zizmor --quiet --offline --persona auditor .github
 
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
@@ -40,10 +47,39 @@ benchmark: $(STAMP) ## cost of the callback, of logging and of every signal, the
 	$(BIN)/python -m tests.benchmarks.signal_fidelity --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_bias --out docs/results
 
+dist: ## wheel and source distribution, by a build environment of which every file has a hash
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r requirements/build.txt
+	rm -rf dist
+	.venv-dist/bin/hatchling build
+
+oldest: ## golden traces and checkpoints with the oldest numpy, torch and Lightning (Linux, Python 3.10)
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r requirements/oldest.txt
+	.venv-oldest/bin/python -m pytest -q tests/bandits/test_golden.py tests/test_golden_checkpoints.py
+
 soak: $(STAMP) ## 100 kills, ten million updates, the statistical tests 50 times (three quarters of an hour)
 	$(BIN)/python -m tests.soak.kills --kills 100 --out docs/results
 	$(BIN)/python -m tests.soak.updates --out docs/results
 	$(BIN)/python -m tests.soak.repeats --out docs/results
 
+# Releases of the last week are left out: malicious ones are found within days. What the build of torch brings along on
+# Linux is left out as well, as torch itself.
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx triton
+
+LOCKED := --python-version 3.10 --exclude-newer "7 days" --generate-hashes --only-binary :all: --no-annotate \
+	--no-emit-index-url --custom-compile-command "make lock"
+
+lock: ## resolve the development environment anew, with a hash for every wheel (UPGRADE=1: to the newest versions)
+	test -x $(UV) || { $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/python -m pip install --quiet uv==0.13.9; }
+	$(UV) pip compile --quiet pyproject.toml --extra dev --constraints requirements/torch.txt --universal \
+		$(addprefix --no-emit-package ,torch $(CUDA)) $(if $(UPGRADE),--upgrade) \
+		$(LOCKED) --output-file requirements/dev.txt
+	$(UV) pip compile --quiet pyproject.toml requirements/oldest.in --resolution lowest-direct \
+		--python-platform linux $(LOCKED) --output-file requirements/oldest.txt
+	$(UV) pip compile --quiet requirements/build.in --universal $(LOCKED) --output-file requirements/build.txt
+
 clean: ## remove everything that was made
-	rm -rf $(VENV) docs/_build runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-oldest .venv-dist dist docs/_build runs .mypy_cache .ruff_cache .pytest_cache
