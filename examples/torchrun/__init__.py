@@ -1,0 +1,1 @@
+"""Training under torchrun: several processes, several machines, machines that come and go."""
