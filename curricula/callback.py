@@ -424,6 +424,9 @@ class CurriculumCallback(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Send what shows a run that was interrupted."""
         if self._loader is not None:
+            told = self._loader.explain(exception)
+            if told is not None:
+                _log.error("%s", told)
             self._loggers.finish()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias, get_args
 
 from torch.utils.data import get_worker_info
 
+from curricula.data.workers import is_late
+
 _log = logging.getLogger(__name__)
 
 OnError: TypeAlias = Literal["raise", "retry", "drop"]
@@ -17,6 +19,16 @@ OnError: TypeAlias = Literal["raise", "retry", "drop"]
 
 RETRIES = 10
 """How many other samples, or further batches, are tried in the place of one that cannot be read."""
+
+
+LATE = "it hangs, or needs longer; give a larger timeout, or num_workers=0 to see where it stays, or leave the task out"
+"""What to do about a task that does not answer."""
+
+LOST = (
+    "one that is killed is most often out of memory (make batch_size, num_workers or prefetch_factor smaller, or the "
+    "samples); with num_workers=0 the task is read in the training's own process, where an error shows"
+)
+"""What to do about a worker process that died."""
 
 
 class TaskError(RuntimeError):
@@ -29,11 +41,19 @@ class Failure:
 
     where: str
     error: Exception
-    trace: str
+    trace: str = ""
+    final: bool = False
+    """The worker process that reads the task hangs or died, so that no other data of it can be had either."""
 
     def raised(self, name: str) -> TaskError:
         """Return the error to raise for the task of this name; its ``__cause__`` is the original."""
-        error = TaskError(f"task {name!r} raised {type(self.error).__name__} {self.where}: {self.error}")
+        if not self.final:
+            text = f"raised {type(self.error).__name__} {self.where}: {_told(self.error)}"
+        elif is_late(self.error):
+            text = f"gave no batch in time {self.where} ({described(self.error)}): {LATE}"
+        else:
+            text = f"lost a worker process {self.where} ({described(self.error)}): {LOST}"
+        error = TaskError(f"task {name!r} {text}")
         if self.trace:
             self.error.__cause__ = _InWorker(f"\n{self.trace}")
         error.__cause__ = self.error
@@ -44,6 +64,25 @@ class _InWorker(Exception):  # noqa: N818 - shows the traceback of another proce
     """The traceback in the worker process."""
 
 
+def described(error: BaseException) -> str:
+    """Return the kind and the text of an error on one line.
+
+    Example:
+        >>> described(EOFError()), described(KeyError("row"))
+        ('EOFError', "KeyError: 'row'")
+    """
+    text = " ".join(_told(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _told(error: BaseException) -> str:
+    # Torch puts the traceback of its worker process into the text; its last line says what it was.
+    text = str(error)
+    if not text.startswith("Caught "):
+        return text
+    return text.strip().splitlines()[-1].removeprefix(f"{type(error).__name__}: ")
+
+
 def failure(error: Exception, where: str) -> Failure:
     """Return the failure of an error that is being handled.
 
@@ -51,7 +90,7 @@ def failure(error: Exception, where: str) -> Failure:
     is sent as a ``RuntimeError`` with its text.
     """
     if get_worker_info() is None:
-        return Failure(where, error, "")
+        return Failure(where, error)
     trace = traceback.format_exc()
     try:
         copy = pickle.loads(pickle.dumps(error))
@@ -67,7 +106,7 @@ def warn_retried(name: str, error: Exception) -> None:
         "task %r raised %s: %s; other data of the task are taken in its place, and this is said once per task",
         name,
         type(error).__name__,
-        error,
+        _told(error),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -15,14 +17,16 @@ from torch.utils.data import DataLoader, default_collate
 from curricula.bandits.base import check_range
 from curricula.bandits.fixed import FixedPolicy
 from curricula.data.cursor import Cursor, Draws
-from curricula.data.faults import RETRIES, Failure, OnError, TaskError, check_on_error, warn_retried
+from curricula.data.faults import LOST, RETRIES, Failure, OnError, TaskError, check_on_error, described, warn_retried
 from curricula.data.options import check_flags, check_function, check_whole, length_of
+from curricula.data.read_times import ReadTimes
 from curricula.data.samples import Samples
 from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, as_it_is, batches_of
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
+from curricula.data.workers import is_late, is_of_workers, pids_in, stop_workers
 from curricula.randomness import CounterGenerator, Stream, check_seed, lane_of
 from curricula.state import seal, unseal
-from curricula.task_names import TaskChanges
+from curricula.task_names import TaskChanges, listed
 from curricula.teacher import Draw, Teacher
 
 _log = logging.getLogger(__name__)
@@ -60,7 +64,8 @@ class CurriculumLoader:
             others share its probability (:meth:`Teacher.remove_task`); on one rank only. Batches that a signal asks for
             itself are retried, but never dropped.
         pin_memory, prefetch_factor, persistent_workers, worker_init_fn, multiprocessing_context, timeout: as in
-            ``torch.utils.data.DataLoader``, for the workers.
+            ``torch.utils.data.DataLoader``, for the workers. A map-style task that gives no batch within ``timeout``
+            seconds raises; without workers nothing can be timed, and a ``DataLoader`` task has a timeout of its own.
 
     Raises:
         TypeError: if a task is none, or a name is not a string.
@@ -115,6 +120,11 @@ class CurriculumLoader:
         check_function("worker_init_fn", worker_init_fn)
         check_flags(shuffle=shuffle, drop_last=drop_last, pin_memory=pin_memory, persistent_workers=persistent_workers)
         timeout = check_range("timeout", timeout, 0.0, math.inf)
+        if timeout and not num_workers:
+            _log.warning(
+                "timeout=%g has no effect with num_workers=0: what hangs in the training's own process hangs for ever",
+                timeout,
+            )
         self._shuffle = shuffle
         self._collate_fn = collate_fn
         self._worker_numbers = CounterGenerator(seed, Stream.WORKERS)
@@ -143,6 +153,8 @@ class CurriculumLoader:
         self._given_steps = steps_per_epoch
         if steps_per_epoch is None:
             self._default_steps()  # which says which task has no length
+        self._times = ReadTimes(len(self.names))
+        self._pool: weakref.ref[Any] | None = None
         self._retried: set[int] = set()  # arms of which it was said that other data are taken
         self._iteration = 0  # of iterators; only the newest one may go on
         self._waiting: dict[str, Any] | None = None  # a state of other tasks, until somebody says that these are meant
@@ -218,46 +230,84 @@ class CurriculumLoader:
                 if self._plan_again:
                     self._cursor.put_back(self._cursor.planned())
                     batches = self._planned()
-                read = self._next(batches)  # the planner draws in here
-                draws = self._cursor.in_flight.popleft()
                 try:
-                    batch = self._read(draws, read)
+                    batch = self._read(self._next(batches))  # the planner draws in here
                 except TaskError as error:
-                    self._give_up(draws, error)
+                    self._give_up(self._cursor.in_flight.popleft(), error)
                     batches = self._planned()  # what was read ahead was planned with the task
                 else:
-                    yield self._deliver(draws, batch)
+                    yield self._deliver(self._cursor.in_flight.popleft(), batch)
+        except Exception as error:
+            told = self._lost(error, batches) or self.explain(error)
+            if told is None:
+                raise
+            raise TaskError(told) from error
         finally:
+            self._pool = None
             del batches  # else the traceback of an error keeps the workers alive
 
     def _planned(self) -> Iterator[Any]:
         self._plan_again = False
         # Streamed tasks bring their own batches: where there are no others, the plan is all that is needed.
-        return iter(self._shared) if self._maps else iter(self._planner)
+        batches = iter(self._shared) if self._maps else iter(self._planner)
+        self._pool = weakref.ref(batches)
+        return batches
 
     def _next(self, batches: Iterator[Any]) -> Any:
-        if self.num_workers == 0:
-            return next(batches)
         try:
             return next(batches)
-        except (RuntimeError, OSError, EOFError) as error:
-            tasks = list(dict.fromkeys(draws[self._place].task for draws in self._cursor.in_flight))
-            raise TaskError(
-                f"a worker process of the CurriculumLoader failed ({type(error).__name__}: {error}) while the tasks "
-                f"{tasks[:5]} were read: one that is killed is most often out of memory (make batch_size, "
-                "num_workers or prefetch_factor smaller), one that times out hangs in a task; num_workers=0 reads them "
-                "in this process, where an error shows"
-            ) from error
+        except RuntimeError as error:
+            if not is_late(error) or not self._ends(error, batches):
+                raise
+            # Batches come in order, so the oldest is the one that does not come.
+            task = self._cursor.in_flight[0][self._place].task
+            raise Failure("from a worker of the loader", error, final=True).raised(task) from error
 
-    def _read(self, draws: Draws, read: Any) -> Any:
+    def _ends(self, error: BaseException, batches: Any) -> bool:
+        if not is_of_workers(error, batches):
+            return False
+        self._stop_pool(batches)
+        return True
+
+    def _stop_pool(self, batches: Any) -> None:
+        stop_workers(batches)
+        self._shared._iterator = None
+
+    def _lost(self, error: BaseException, batches: Any) -> str | None:
+        if self._ends(error, batches):
+            end, hint = "died", LOST
+        elif self.num_workers and str(error).startswith("Caught "):
+            self._stop_pool(batches)
+            end, hint = "failed", "not in a task's samples, but in worker_init_fn or when it sent a batch"
+        else:
+            return None
+        tasks = listed(list(dict.fromkeys(draws[self._place].task for draws in self._cursor.in_flight)), 5)
+        return f"a worker process of the loader {end} ({described(error)}) at the tasks {tasks}: {hint}"
+
+    def explain(self, error: BaseException) -> str | None:
+        """Return which tasks were lost with a worker process, if an error tells of one that read tasks and died.
+
+        Torch raises such an error wherever the main process is, in the middle of a training step as well.
+        """
+        if not pids_in(error):
+            return None
+        for source in self._streams.values():
+            if source.ends(error):
+                return f"task {source.name!r} lost a worker process ({described(error)}): {LOST}"
+        return None if self._pool is None else self._lost(error, self._pool())
+
+    def _read(self, read: Any) -> Any:
+        draws = self._cursor.in_flight[0]
         draw = draws[self._place]
         if self._streams:
             streamed = self._read_streams(draws)
             if draw.arm in self._streams:
                 return streamed
-        batch, error = read
+        batch, error, seconds = read
         if batch is None:
             raise self._no_batch(draw, error)
+        self._times.add(draw.arm, seconds)
+        self._times.warn(self.names)
         if error is not None and draw.arm not in self._retried:
             self._retried.add(draw.arm)
             warn_retried(draw.task, error.error)
@@ -272,8 +322,11 @@ class CurriculumLoader:
                 places = [place for place, draw in enumerate(draws) if draw.arm == arm]
                 mine = self._place in places
                 turn = places.index(self._place) * self._world_size + self._rank if mine else None
+                start = perf_counter()
                 batch = self._streams[arm].next(turn, len(places) * self._world_size, limit)
+                self._times.add(arm, perf_counter() - start)
                 own = batch if mine else own
+        self._times.warn(self.names)
         return own
 
     def _no_batch(self, draw: Draw, error: Failure | None) -> TaskError:
@@ -284,6 +337,8 @@ class CurriculumLoader:
     def _give_up(self, draws: Draws, error: TaskError) -> None:
         draw = draws[self._place]
         text = f"{error} (draw {draw.id})"
+        if draw.arm in self._streams:
+            self._streams[draw.arm].shut_down()
         if self.on_error != "drop":
             raise TaskError(text) from error.__cause__
         try:
@@ -354,6 +409,11 @@ class CurriculumLoader:
         """
         data = {name: task.dataset if isinstance(task, DataLoader) else task for name, task in self.tasks.items()}
         return [float(length_of(name, source, "sizes")) for name, source in data.items()]
+
+    @property
+    def seconds_per_batch(self) -> dict[str, float]:
+        """Mean seconds that a batch of each task took to be read here, without the longest; NaN for fewer than two."""
+        return dict(zip(self.names, self._times.means(), strict=True))
 
     def attach(
         self,
@@ -485,6 +545,7 @@ class CurriculumLoader:
         self.tasks[name] = task
         self.names = (*self.names, name)
         self._cursor.visits.append(0)
+        self._times.add_task()
         self._shared = self._make_shared()  # worker processes have copies of the tasks: new ones are started
         self._shared.generator.manual_seed((self.seed * 1_000_003 + self._cursor.epoch) % 2**63)
         self._plan_again = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from curricula.data.faults import Failure, TaskError, failure, warn_retried
 from curricula.data.tasks import Task
+from curricula.data.workers import is_of_workers, names_others, stop_workers
 from curricula.randomness import CounterGenerator, Stream, lane_of
 
 
@@ -144,9 +146,20 @@ class StreamSource:
         """Stop the worker processes of the task's own loader; the next batch starts them anew and reads on."""
         if isinstance(self.batches, DataLoader) and hasattr(self._iterator, "_shutdown_workers"):
             self._iterator._shutdown_workers()
-            self.batches._iterator = None
-            self._iterator = None
-            self._sleeps = True
+            self._forget_workers()
+
+    def _forget_workers(self) -> None:
+        self.batches._iterator = None
+        self._iterator = None
+        self._sleeps = True
+
+    def ends(self, error: BaseException) -> bool:
+        """Tell whether an error is of a worker process of the task's own loader, and let go of these if so."""
+        if not is_of_workers(error, self._iterator):
+            return False
+        stop_workers(self._iterator)
+        self._forget_workers()
+        return True
 
     def position(self) -> list[int]:
         """Return the number of the pass, the batches taken from it over all ranks, and the size of one (0: unknown)."""
@@ -209,7 +222,7 @@ class StreamSource:
             batch = self._next_or_failure()
             if isinstance(batch, Failure):
                 failed.append(batch)
-                if len(failed) > self._retries:
+                if batch.final or len(failed) > self._retries:
                     raise batch.raised(self.name)
                 if not self._warned:
                     self._warned = True
@@ -223,14 +236,22 @@ class StreamSource:
                 self._taken = 0
             elif failed:  # a generator that has raised is over
                 raise failed[-1].raised(self.name)
+            elif self._pass:
+                raise TaskError(
+                    f"task {self.name!r} yields no batch in its pass {self._pass}: it must start over each time that "
+                    "it is iterated, and was at its end after the one before"
+                )
             else:
                 raise TaskError(f"task {self.name!r} yields no batch: leave it out, or give it data")
 
     def _next_or_failure(self) -> Any:
         try:
             return self._start() if self._iterator is None else next(self._iterator, _END)
-        except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
-            return failure(error, f"at batch {self._taken} of its pass {self._pass}")
+        except Exception as error:
+            where = f"at batch {self._taken} of its pass {self._pass}"
+            if names_others(error, self._iterator):
+                raise  # torch raises it wherever the main process is
+            return Failure(where, error, final=True) if self.ends(error) else failure(error, where)
 
     def _start(self) -> Any:
         # A DataLoader takes the seed of its shuffling from torch's global stream, with the first batch. It is given one
@@ -289,25 +310,28 @@ class TaskDataset(Dataset[Any]):
         self._collate_fn = collate_fn
         self._retries = retries
 
-    def __getitems__(self, read: Read) -> tuple[Any, Failure | None]:
-        """Return one batch (``None`` for a streamed task), and the first error, if any.
+    def __getitems__(self, read: Read) -> tuple[Any, Failure | None, float]:
+        """Return one batch (``None`` for a streamed task), the first error, if any, and the seconds that it took.
 
         A batch beside an error has other samples in the place of those that could not be read.
         """
-        if read.indices is None:
-            return None, None
+        start = perf_counter()
+        batch, error = (None, None) if read.indices is None else self._batch(read, read.indices)
+        return batch, error, perf_counter() - start
+
+    def _batch(self, read: Read, indices: list[int]) -> tuple[Any, Failure | None]:
         if read.seed is not None and get_worker_info() is not None:
             _seed_process(read.seed)
         task = self._tasks[read.arm]
-        where = f"while reading the samples {read.indices}"
+        where = f"while reading the samples {indices}"
         try:
-            return self._collate_fn(_samples(task, read.indices)), None
+            return self._collate_fn(_samples(task, indices)), None
         except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
             first = failure(error, where)
         if self._retries == 0:
             return None, first
         try:
-            return self._collate_fn([self._sample(task, index) for index in read.indices]), first
+            return self._collate_fn([self._sample(task, index) for index in indices]), first
         except Exception as error:  # noqa: BLE001 - as above
             return None, failure(error, where)
 
@@ -323,7 +347,7 @@ class TaskDataset(Dataset[Any]):
         Raises:
             TaskError: if it cannot be read.
         """
-        batch, error = self.__getitems__(read)
+        batch, error, _ = self.__getitems__(read)
         if batch is None and error is not None:
             raise error.raised(self._names[read.arm])
         return batch

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
+import multiprocessing
 import os
 import signal
+import threading
+import time
 
 import pytest
 from torch.utils.data import DataLoader, get_worker_info
@@ -102,6 +106,39 @@ def test_a_task_that_turns_out_to_be_empty_is_told_by_the_trainer():
         trainer(CurriculumCallback(), max_steps=3).fit(Linear(), loader)
 
 
+def test_a_stream_that_cannot_start_over_is_told_by_its_pass():
+    class Once:
+        def __init__(self):
+            self.items = iter([1, 2])
+
+        def __iter__(self):
+            yield from self.items
+
+    loader = CurriculumLoader({"once": Once()}, steps_per_epoch=5)
+    message = r"task 'once' yields no batch in its pass 1: it must start over each time .* end after the one before"
+    with pytest.raises(TaskError, match=message + r" \(draw 2\)"):
+        list(loader)
+
+
+def test_the_error_of_a_loader_of_its_own_is_told_on_one_line():
+    loader = CurriculumLoader({"own": DataLoader(Holes(0, 8, {5}), batch_size=2, num_workers=1)}, steps_per_epoch=9)
+    message = r"^task 'own' raised KeyError at batch 2 of its pass 0: 'no such row' \(draw 2\)$"
+    with pytest.raises(TaskError, match=message) as caught:
+        list(loader)
+    assert "in __getitem__" in str(caught.value.__cause__), "the traceback of the worker"
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_cannot_begin_names_the_tasks():
+    loader = CurriculumLoader({"a": Rows(0, 8)}, num_workers=1, worker_init_fn=_fails)
+    with pytest.raises(TaskError, match=r"of the loader failed \(TypeError: .*\['a'\]: .*worker_init_fn"):
+        list(loader)
+    assert multiprocessing.active_children() == []
+
+
+# ---------------------------------------------------------------- worker processes that hang or die
+
+
 class Deadly(Rows):
     """Kills the worker process that reads its row 5."""
 
@@ -111,12 +148,217 @@ class Deadly(Rows):
         return super().__getitem__(index)
 
 
+class Hanging(Rows):
+    """Never gives its row 5."""
+
+    def __getitem__(self, index):
+        if index == 5:
+            threading.Event().wait()
+        return super().__getitem__(index)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_killed_worker_is_an_error_that_says_what_to_do(monkeypatch):
+@pytest.mark.parametrize(("on_error", "persistent"), [("raise", False), ("raise", True), ("drop", False)])
+def test_a_killed_worker_is_an_error_that_names_the_tasks_and_leaves_no_process(on_error, persistent, monkeypatch):
     monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
-    loader = CurriculumLoader({"deadly": Deadly(0, 8)}, batch_size=2, num_workers=2)
-    with pytest.raises(TaskError, match=r"a worker process .* failed \(.*\['deadly'\].*out of memory.*num_workers=0"):
+    loader = CurriculumLoader(
+        {"deadly": Deadly(0, 8)}, batch_size=2, num_workers=2, persistent_workers=persistent, on_error=on_error
+    )
+    message = (
+        r"^a worker process of the loader died \(.*\) at the tasks \['deadly'\]: one that is killed is most often "
+        r"out of memory \(make batch_size, num_workers or prefetch_factor smaller.*num_workers=0"
+    )
+    for _ in range(2):  # the second time with new workers
+        with pytest.raises(TaskError, match=message):
+            list(loader)
+        assert multiprocessing.active_children() == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_killed_worker_of_a_tasks_own_loader_names_the_task(monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+    own = DataLoader(Deadly(0, 8), batch_size=2, num_workers=1)
+    loader = CurriculumLoader({"own": own}, steps_per_epoch=9, on_error="retry")
+    message = (
+        r"^task 'own' lost a worker process at batch [012] of its pass 0 \(.*\): one that is killed .*out of memory"
+    )
+    with pytest.raises(TaskError, match=message):
         list(loader)
+    assert multiprocessing.active_children() == []
+
+
+def killed(worker):
+    """What torch raises, wherever the main process is, when a worker was killed."""
+    return RuntimeError(f"DataLoader worker (pid {worker.pid}) is killed by signal: Killed. ")
+
+
+def test_the_death_of_a_worker_is_not_laid_on_another_task():
+    class Other:
+        def __iter__(self):
+            while True:
+                if own._iterator is not None:
+                    raise killed(*own._iterator._workers)
+                yield "batch"
+
+    own = DataLoader(Rows(0, 8), batch_size=2, num_workers=1, persistent_workers=True)
+    loader = CurriculumLoader({"own": own, "other": Other()}, steps_per_epoch=50)
+    with pytest.raises(TaskError, match=r"^task 'own' lost a worker process"):
+        list(loader)
+
+
+def test_the_death_of_a_worker_in_the_midst_of_a_step_is_explained_in_the_log(caplog):
+    class Killing(Linear):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            if batch_idx == 5:
+                raise killed(*multiprocessing.active_children())
+            return loss
+
+    loader = CurriculumLoader(tasks_of_constants("ab"), batch_size=4, steps_per_epoch=60, num_workers=1)
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        trainer(CurriculumCallback(), max_steps=60).fit(Killing(), loader)
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "a worker process of the loader died" in record.getMessage()
+    assert "at the tasks ['" in record.getMessage()
+
+
+def seconds(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def test_a_task_that_hangs_is_named_when_its_time_is_up():
+    tasks = {"fine": Rows(0, 8), "hangs": Hanging(1, 8)}
+    loader = CurriculumLoader(tasks, batch_size=4, steps_per_epoch=30, num_workers=2, timeout=2)
+    message = (
+        r"^task 'hangs' gave no batch in time from a worker of the loader \(.*timed out after 2.0 seconds\): it hangs, "
+        r"or needs longer; give a larger timeout, or num_workers=0 .*, or leave the task out \(draw \d+\)$"
+    )
+
+    def read():
+        with pytest.raises(TaskError, match=message):
+            list(loader)
+
+    assert seconds(read) < 2 + 1
+    assert multiprocessing.active_children() == []
+
+
+def test_a_loader_of_its_own_that_hangs_is_named_when_its_time_is_up():
+    own = DataLoader(Hanging(0, 8), batch_size=2, num_workers=1, timeout=2)
+    loader = CurriculumLoader({"hangs": own}, steps_per_epoch=9, on_error="retry")
+
+    def read():
+        with pytest.raises(TaskError, match=r"^task 'hangs' gave no batch in time at batch 2 of its pass 0 \(.*2 sec"):
+            list(loader)
+
+    assert seconds(read) < 2 + 1, "no other data are tried"
+    assert multiprocessing.active_children() == []
+
+
+def test_a_task_that_hangs_can_be_dropped(caplog):
+    tasks = {"fine": Constant(0.0), "hangs": Hanging(1, 8)}
+    loader = CurriculumLoader(tasks, batch_size=8, steps_per_epoch=30, num_workers=2, timeout=2, on_error="drop")
+    callback = CurriculumCallback()
+    trainer(callback, max_epochs=2).fit(Linear(), loader)
+    assert callback.history.draws.tolist() == [60, 0]
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "task 'hangs' gave no batch in time" in record.getMessage()
+    assert "the task is dropped" in record.getMessage()
+
+
+def test_without_workers_a_timeout_is_said_to_have_no_effect(caplog):
+    CurriculumLoader({"a": Rows(0, 8)}, timeout=5)
+    assert "timeout=5 has no effect with num_workers=0" in caplog.text
+
+
+# ---------------------------------------------------------------- slow
+
+
+class Clock:
+    """A clock that tasks turn forward."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        for place in ("loader", "sources"):
+            monkeypatch.setattr(f"curricula.data.{place}.perf_counter", lambda: self.now)
+
+    def task(self, seconds, size=32):
+        clock = self
+
+        class Slow(Rows):
+            def __getitem__(self, index):
+                clock.now += seconds
+                return super().__getitem__(index)
+
+        return Slow(0, size)
+
+
+def slow_ones(caplog):
+    return [record.getMessage() for record in caplog.records if "as long to read" in record.getMessage()]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_task_far_slower_than_the_others_is_told_of_once(streamed, caplog, monkeypatch):
+    clock = Clock(monkeypatch)
+    slow = clock.task(1.0)
+    tasks = {
+        "a": clock.task(0.01),
+        "b": clock.task(0.01),
+        "slow": DataLoader(slow, batch_size=4) if streamed else slow,
+        "c": DataLoader(clock.task(0.015), batch_size=4),
+    }
+    loader = CurriculumLoader(tasks, batch_size=4, steps_per_epoch=200)
+    list(loader)
+    list(loader)
+    (message,) = slow_ones(caplog)
+    assert message.startswith(
+        "task 'slow' takes 100 times as long to read as the median of the others (4 s against 0.04 s a batch), and the"
+    )
+    assert "num_workers" in message
+    assert "teacher.remove_task('slow')" in message
+    assert loader.seconds_per_batch == pytest.approx({"a": 0.04, "b": 0.04, "slow": 4.0, "c": 0.06})
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(0.01, 0.9), (0.0, 0.01)])
+def test_a_task_that_is_a_little_slower_or_fast_enough_is_not(fast, slow, caplog, monkeypatch):
+    clock = Clock(monkeypatch)
+    tasks = {"a": clock.task(fast), "b": clock.task(fast), "slow": clock.task(slow)}
+    list(CurriculumLoader(tasks, batch_size=4, steps_per_epoch=200))
+    assert slow_ones(caplog) == []
+
+
+def test_one_long_pause_makes_no_task_slow(caplog, monkeypatch):
+    clock = Clock(monkeypatch)
+    pauses = [3600.0]
+
+    class Pausing(Rows):
+        def __getitem__(self, index):
+            clock.now += pauses.pop() if pauses and index == 5 else 0.01
+            return super().__getitem__(index)
+
+    loader = CurriculumLoader({"a": Pausing(0, 32), "b": clock.task(0.01)}, batch_size=4, steps_per_epoch=200)
+    list(loader)
+    assert pauses == []
+    assert slow_ones(caplog) == []
+    assert loader.seconds_per_batch == pytest.approx({"a": 0.04, "b": 0.04})
+
+
+def test_worker_processes_tell_how_long_they_took():
+    loader = CurriculumLoader({"a": Rows(0, 8)}, batch_size=2, steps_per_epoch=8, num_workers=1)
+    assert math.isnan(loader.seconds_per_batch["a"])
+    list(loader)
+    assert 0 < loader.seconds_per_batch["a"] < 60
+
+
+def test_times_are_no_part_of_the_state(monkeypatch):
+    def state(seconds):
+        clock = Clock(monkeypatch)
+        loader = CurriculumLoader({"a": clock.task(seconds), "b": clock.task(2 * seconds)}, steps_per_epoch=100)
+        list(loader)
+        return loader.state_dict()
+
+    assert state(0.0) == state(10.0)
 
 
 # ---------------------------------------------------------------- retry

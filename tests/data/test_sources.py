@@ -236,8 +236,8 @@ def test_workers_of_a_tasks_own_loader_can_be_stopped_between_two_batches(persis
 
 def test_the_shared_dataset_reads_one_task_and_passes_over_streams():
     tasks = TaskDataset(("a", "b"), [Rows(0, 4), Rows(1, 4)], list)
-    assert tasks.__getitems__(Read(1, [3, 0])) == ([(1, 3), (1, 0)], None)
-    assert tasks.__getitems__(Read(0, None)) == (None, None)
+    assert tasks.__getitems__(Read(1, [3, 0]))[:2] == ([(1, 3), (1, 0)], None)
+    assert tasks.__getitems__(Read(0, None))[:2] == (None, None)
 
 
 def test_only_iterable_datasets_are_batched():
