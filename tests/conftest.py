@@ -16,3 +16,9 @@ def _alone(tmp_path, monkeypatch):
     """Run in a folder of its own, with one thread: tiny models only wait for a second one."""
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def any_seed(request):
+    """The seed of a test that rests on random numbers: 0 here, and many others in ``tests.soak.repeats``."""
+    return getattr(request, "param", 0)

@@ -23,7 +23,10 @@ def modules_after(statement: str) -> set[str]:
     [
         ("import curricula", {"torch", "numpy", "pytorch_lightning", "wandb", "matplotlib"}),
         ("import curricula.bandits, curricula.rewards, curricula.teacher", {"torch", "pytorch_lightning", "wandb"}),
-        ("from curricula import CurriculumCallback, CurriculumDataModule", {"wandb", "curricula.tracking.figures"}),
+        (
+            "from curricula import CurriculumCallback, CurriculumDataModule",
+            {"wandb", "curricula.tracking.figures", "curricula.testing"},
+        ),
         ("import curricula.tracking", {"wandb", "matplotlib", "plotly"}),
         ("import curricula.tracking.report, curricula.tracking.table", {"matplotlib", "plotly", "jinja2", "pyarrow"}),
         ("import curricula.tracking.charts", {"matplotlib", "wandb"}),
@@ -59,6 +62,7 @@ def test_imports_point_downwards_only():
         "tracking",
         "trainers",
         "callback",
+        "testing",
         "cli",
         "__main__",
     ]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler, quantile, scale_between
-from tests.bandits.checks import frequency_band
+from curricula.testing.chance import frequency_band
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=150)
 eighths = st.integers(-50, 50).map(lambda number: number / 8)

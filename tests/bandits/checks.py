@@ -1,6 +1,7 @@
-"""The checks that the bandit tests are made of, apart from the tests so that mutants can be put through the same ones.
+"""What the bandit tests are made of, apart from the tests so that mutants can be put through the same checks.
 
-Each takes what it checks, a class or a bandit, and raises ``AssertionError`` where it is wrong.
+The contract of all bandits is :class:`curricula.testing.BanditContract`; here are the bandits that it is run over, and
+the checks of the printed equations. Each takes what it checks and raises ``AssertionError`` where it is wrong.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,10 +17,8 @@ import numpy as np
 from curricula import bandits
 from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy
 from curricula.randomness import CounterGenerator, Stream
+from curricula.testing import BanditContract
 from tests.bandits.reference import Reference
-
-FALSE_FAIL = 1e-9
-"""Chance that a frequency check fails although the code is right, over all its arms together."""
 
 MakeBandit = Callable[[Sequence[int]], Bandit]
 """Makes a bandit for the arms given; the options of arm ``k`` are those of the number at place ``k``."""
@@ -51,114 +49,30 @@ def cases() -> dict[str, MakeBandit]:
     }
 
 
-def started(make: MakeBandit, num_arms: int, horizon: int | None = 1000) -> Bandit:
-    """Return a bandit of this many arms, ready to draw."""
-    bandit = make(range(num_arms))
-    bandit.reset(num_arms, horizon)
-    return bandit
+class OurBandit(BanditContract):
+    """The contract of bandits over one of :func:`cases`."""
+
+    case: str
+
+    def make(self, num_arms):
+        return cases()[self.case](range(num_arms))
+
+    def renumbered(self, order):
+        return cases()[self.case](order)
+
+    @property
+    def learns(self):
+        return not self.case.startswith("FixedPolicy") and self.case != "Exp3S(epsilon=1)"
 
 
-def feed(bandit: Bandit, steps: int, rng: np.random.Generator, delay: int = 0) -> list[tuple[int, float]]:
-    """Draw and reward ``steps`` times at random, the rewards ``delay`` draws late; return arms and probabilities."""
-    waiting: deque[tuple[int, float, Any]] = deque()
-    drawn = []
-    for _ in range(steps):
-        arm = bandit.draw(rng)
-        policy = bandit.probabilities().copy()
-        drawn.append((arm, float(policy[arm])))
-        waiting.append((arm, float(policy[arm]), policy))
-        if len(waiting) > delay:
-            arm, probability, policy = waiting.popleft()
-            bandit.update(arm, float(rng.uniform(-1, 1)), probability, policy)
-    return drawn
+def contract(make: Callable[[], Bandit]) -> BanditContract:
+    """Return the contract over what ``make`` makes, for any number of arms."""
 
+    class Own(BanditContract):
+        def make(self, num_arms):
+            return make()
 
-# Properties of any bandit.
-
-
-def check_simplex(bandit: Bandit) -> None:
-    """The policy is a probability distribution with the promised floor."""
-    policy = bandit.probabilities()
-    assert policy.shape == (bandit.num_arms,)
-    assert policy.dtype == np.float64
-    assert np.isfinite(policy).all(), f"not finite: {policy}"
-    assert abs(math.fsum(policy.tolist()) - 1.0) <= 1e-12, f"sums to {policy.sum()!r}"
-    floor = getattr(bandit, "epsilon", 0.0) / bandit.num_arms
-    assert policy.min() >= floor, f"{policy.min()} is below the floor {floor}"
-
-
-def check_round_trip(make: MakeBandit, num_arms: int, carry: Callable[[Any], Any]) -> None:
-    """The state, carried through a file, goes on bit for bit where it was taken, as does what it was taken from."""
-    bandit = started(make, num_arms)
-    feed(bandit, 50, np.random.default_rng(1))
-    state = bandit.state_dict()
-    other = make(range(num_arms))
-    other.load_state_dict(carry(state))
-    assert other.state_dict() == state
-    here = feed(bandit, 50, np.random.default_rng(2), delay=2)
-    there = feed(other, 50, np.random.default_rng(2), delay=2)
-    assert here == there
-    assert bandit.probabilities().tolist() == other.probabilities().tolist()
-    assert other.state_dict() == bandit.state_dict()
-
-
-def check_permutation(make: MakeBandit, num_arms: int = 6, steps: int = 100) -> None:
-    """Renumbering the arms renumbers the policy and does nothing else."""
-    rng = np.random.default_rng(3)
-    order = rng.permutation(num_arms).tolist()
-    bandit, renumbered = make(range(num_arms)), make(order)
-    bandit.reset(num_arms, steps)
-    renumbered.reset(num_arms, steps)
-    for _ in range(steps):
-        place = int(rng.integers(num_arms))
-        arm, reward, policy = order[place], float(rng.uniform(-1, 1)), bandit.probabilities().copy()
-        bandit.update(arm, reward, max(float(policy[arm]), 1e-3), policy)
-        renumbered.update(place, reward, max(float(policy[arm]), 1e-3), policy[order])
-        np.testing.assert_allclose(renumbered.probabilities(), bandit.probabilities()[order], rtol=0, atol=1e-12)
-
-
-class OneNumber:
-    """Stands in for a numpy generator whose next uniform number is known."""
-
-    def __init__(self, number: float) -> None:
-        self.number = number
-
-    def random(self) -> float:
-        return self.number
-
-
-def check_draw_index(bandit: Bandit) -> None:
-    """The arm drawn is the one in whose stretch of the unit interval the uniform number lies."""
-    policy = bandit.probabilities().tolist()
-    possible = [arm for arm, probability in enumerate(policy) if probability > 0]
-    for arm in possible:
-        start, width = math.fsum(policy[:arm]), policy[arm]
-        for part in (0.01, 0.5, 0.99):
-            assert bandit.draw(OneNumber(start + part * width)) == arm
-    assert bandit.draw(OneNumber(0.0)) == possible[0]
-    assert bandit.draw(OneNumber(1.0 - 2.0**-53)) == possible[-1]
-    assert bandit.draw(OneNumber(1.0)) == possible[-1]
-
-
-def frequency_band(draws: int, probability: float, count: int = 1) -> float:
-    """Return how far a count may be from its mean, but for a chance of ``FALSE_FAIL`` over ``count`` such counts.
-
-    Bernstein: a binomial X with variance V = n p (1 - p) has P(|X - n p| >= t) <= 2 exp(-t^2 / (2 V + 2 t / 3)).
-    The right side is ``FALSE_FAIL / count`` at t = L / 3 + sqrt(L^2 / 9 + 2 V L), with L = ln(2 count / FALSE_FAIL).
-    """
-    level = math.log(2 * count / FALSE_FAIL)
-    variance = draws * probability * (1 - probability)
-    return level / 3 + math.sqrt(level**2 / 9 + 2 * variance * level)
-
-
-def check_draw_frequencies(bandit: Bandit, draws: int = 20_000, seed: int = 5) -> None:
-    """Each arm is drawn as often as its probability says; see :func:`frequency_band` for the chance of a false fail."""
-    numbers = CounterGenerator(seed, Stream.DRAWS)
-    counts = np.bincount([bandit.draw(numbers.at(n)) for n in range(draws)], minlength=bandit.num_arms)
-    assert len(counts) == bandit.num_arms
-    for count, probability in zip(counts.tolist(), bandit.probabilities().tolist(), strict=True):
-        band = frequency_band(draws, probability, bandit.num_arms)
-        assert abs(count - draws * probability) <= band, f"{count} of {draws} draws at probability {probability:.4f}"
+    return Own()
 
 
 # Exp3 and Exp3.S: the printed equations.
@@ -273,7 +187,7 @@ def check_survives(bandit: Exp3, reward: float, updates: int) -> None:
         probability = float(probabilities()[arm])
         assert probability > 0.0, f"{probability} after {step} updates"  # false for NaN as well
         update(arm, reward, probability)
-    check_simplex(bandit)
+    BanditContract().check_policy(bandit)
     json.dumps(bandit.state_dict(), allow_nan=False)
 
 

@@ -6,7 +6,6 @@ that the tests of the real class call.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 
@@ -16,19 +15,16 @@ import pytest
 from curricula.bandits import Exp3S
 from curricula.bandits.exp3 import mix
 from curricula.bandits.exp3s import share
+from curricula.testing import BanditContract
+from curricula.testing.bandits.hooks import feed
 from tests.bandits.checks import (
-    check_draw_frequencies,
-    check_draw_index,
     check_first_alpha_is_a_half,
     check_follows_paper,
     check_one_step,
     check_optimism,
-    check_permutation,
-    check_round_trip,
     check_share,
-    check_simplex,
     check_survives,
-    feed,
+    contract,
 )
 
 
@@ -42,11 +38,15 @@ def trained(cls: type[Exp3S], num_arms: int = 4) -> Exp3S:
     return bandit
 
 
+def promises(cls: type[Exp3S]) -> BanditContract:
+    return contract(lambda: cls(eta=0.1, epsilon=0.4))
+
+
 def simplex(cls: type[Exp3S]) -> None:
     bandit = cls(eta=0.1, epsilon=0.4)
     bandit.reset(4)
     for _ in range(20):
-        check_simplex(bandit)
+        promises(cls).check_policy(bandit)
         for _ in range(10):
             bandit.update(0, 1.0, 0.1)
 
@@ -59,12 +59,10 @@ CHECKS: dict[str, Callable[[type[Exp3S]], None]] = {
     "paper, beta": lambda cls: check_follows_paper(cls, beta=0.2),
     "paper, alpha": lambda cls: check_follows_paper(cls, alpha=0.01),
     "optimism": check_optimism,
-    "permutation": lambda cls: check_permutation(lambda arms: cls(eta=0.1, epsilon=0.4)),
-    "draw index": lambda cls: check_draw_index(trained(cls)),
-    "draw frequencies": lambda cls: check_draw_frequencies(trained(cls)),
-    "round trip": lambda cls: check_round_trip(
-        lambda arms: cls(eta=0.1, epsilon=0.4), 4, lambda state: json.loads(json.dumps(state))
-    ),
+    "permutation": lambda cls: promises(cls).test_renumbering_the_arms_renumbers_the_policy(),
+    "draw index": lambda cls: promises(cls).test_a_number_draws_the_arm_in_whose_stretch_it_lies(),
+    "draw frequencies": lambda cls: promises(cls).test_arms_are_drawn_as_often_as_their_probability_says(),
+    "round trip": lambda cls: promises(cls).test_a_state_goes_through_a_file_and_on_bit_for_bit(),
     "survives": lambda cls: check_survives(cls(eta=1.0, epsilon=0.4), 1.0, 3000),
 }
 
