@@ -24,6 +24,7 @@ from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGa
 from curricula.signals.probe import Probe, as_loss, untouched
 from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
+from curricula.skipped_steps import SkippedSteps
 from curricula.state import unseal
 from curricula.task_names import listed
 from curricula.teacher import Draw, Teacher, check_instance
@@ -127,7 +128,7 @@ class CurriculumCallback(pl.Callback):
         self._stepped = False
         self._scale = 1.0
         self._no_loss: str | None = None
-        self._warned = False
+        self._skipped = SkippedSteps()
 
     @property
     def state_key(self) -> str:
@@ -374,40 +375,23 @@ class CurriculumCallback(pl.Callback):
         return Outcome(progress if known else math.nan, step.cost, step.loss, stepped)
 
     def _reward(self, step: Step, outcomes: list[Outcome]) -> None:
-        rewards = [
-            self.teacher.reward(draw, outcome.progress, outcome.cost)
-            for draw, outcome in zip(self._draws, outcomes, strict=True)
-        ]
-        if None in rewards:
-            self._warn_skipped(outcomes[rewards.index(None)], self._draws[rewards.index(None)])
-        step.close()
-        if len(self.teacher.tasks) > len(self.history.tasks):
-            self.history.adopt(self.teacher.tasks)
-        policy = self.teacher.probabilities()
-        last = len(outcomes) - 1
-        for place, (draw, outcome, reward) in enumerate(zip(self._draws, outcomes, rewards, strict=True)):
-            self.history.record(
-                draw,
-                progress=outcome.progress,
-                reward=reward,
-                loss=outcome.loss,
-                policy=policy,
-                more=place < last,
+        teacher, history = self.teacher, self.history
+        if len(teacher.tasks) > len(history.tasks):
+            history.adopt(teacher.tasks)
+        own, last = outcomes[self._place], len(outcomes) - 1
+        for place, (draw, outcome) in enumerate(zip(self._draws, outcomes, strict=True)):
+            reward = teacher.reward(draw, outcome.progress, outcome.cost)
+            if reward is None:
+                self._skipped.add(draw.task, outcome.progress, outcome.loss, history.steps)
+            elif self._skipped.of_task:
+                self._skipped.end(draw.task)
+            policy = teacher.probabilities() if place == last and history.wants_policy else None
+            history.record(
+                draw, progress=outcome.progress, reward=reward, loss=outcome.loss, policy=policy, more=place < last
             )
-        own = outcomes[self._place]
-        self._loggers.after_step(self.teacher, own.progress / own.cost, rewards[self._place])
-
-    def _warn_skipped(self, outcome: Outcome, draw: Draw) -> None:
-        if self._warned:
-            return
-        self._warned = True
-        _log.warning(
-            "progress on task %r was not finite (%s) at step %d: such steps teach the curriculum nothing; "
-            "they are counted in `teacher.skipped`, and this is said once",
-            draw.task,
-            outcome.progress,
-            self.history.steps,
-        )
+            if outcome is own:
+                self._loggers.after_step(teacher, own.progress / own.cost, reward)
+        step.close()
 
     def _abandon_step(self) -> None:
         if self._step is not None and not self._step.closed:

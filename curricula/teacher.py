@@ -176,13 +176,14 @@ class Teacher:
         if self._removed:
             policy = self.probabilities()
             arm = invert(policy, numbers.random())
+            probability = float(policy[arm])
         else:
             arm = self.bandit.draw(numbers)
-            policy = self.bandit.probabilities()
-        draw = Draw(self.draws, arm, self.tasks[arm], float(policy[arm]), self.updates)
+            probability = self.bandit.probability(arm)
+        draw = Draw(self.draws, arm, self.tasks[arm], probability, self.updates)
         self._open[draw.id] = draw
         if self.bandit.needs_policy:
-            policy = policy.copy()
+            policy = self.probabilities()
             policy[list(self._removed)] = 1.0  # bonuses are divided by it, and a task not to be drawn has none to get
             self._policies[draw.id] = policy
         self.draws += 1

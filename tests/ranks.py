@@ -35,7 +35,9 @@ def on_ranks(function: Callable[..., Any], folder: Path, *stages: Stage, timeout
         Per stage and rank, what the function returned; ``{"exit": code}`` where the process ended otherwise.
     """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.ranks", function.__module__, function.__name__, str(folder)]
+    spec = getattr(sys.modules[function.__module__], "__spec__", None)  # has the name of what is run as "__main__"
+    module = function.__module__ if spec is None else spec.name
+    command = [sys.executable, "-m", "tests.ranks", module, function.__name__, str(folder)]
     process = subprocess.Popen(
         [*command, json.dumps(stages)],
         env=environment,

@@ -178,7 +178,7 @@ class Planting(pl.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         if trainer.global_step == 137 and trainer.global_rank == 1:
-            self.callback.teacher.bandit._weights[0] += 1e-9
+            self.callback.teacher.bandit._weights.offset += 1e-9
 
 
 def train_with_a_difference(folder):

@@ -64,6 +64,10 @@ class Bandit(ABC):
     def probabilities(self) -> FloatArray:
         """Return the policy, shape ``(num_arms,)``, sums to 1. Read it, do not write to it."""
 
+    def probability(self, arm: int) -> float:
+        """Return the probability of one arm, the very number that :meth:`probabilities` has for it."""
+        return float(self.probabilities()[arm])
+
     def draw(self, rng: np.random.Generator) -> int:
         """Draw an arm from :meth:`probabilities` by inverting the distribution function with one uniform number."""
         if not self.num_arms:

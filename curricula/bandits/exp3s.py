@@ -8,37 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from curricula.bandits.base import FloatArray, check_range
+from curricula.bandits.base import FloatArray, check_range, invert
 from curricula.bandits.exp3 import Exp3, mix
 from curricula.bandits.rates import Rates, curriculum_rates
+from curricula.bandits.shared_weights import SharedWeights, share
 
 _log = logging.getLogger(__name__)
-
-
-def share(weights: FloatArray, alpha: float) -> FloatArray:
-    r"""Normalise the weights and give a share of each to the others (Fixed Share).
-
-    .. math::
-        q_i \leftarrow (1-\alpha)\, q_i + \frac{\alpha}{N-1} \sum_{j \ne i} q_j
-        \;=\; \Big(1 - \frac{\alpha N}{N-1}\Big) q_i + \frac{\alpha}{N-1}
-
-    where :math:`q` are the normalised weights. The second form subtracts nothing that could cancel: both terms are
-    non-negative.
-
-    Args:
-        weights: shape ``(N,)``, N >= 2, non-negative, *after* the reward was added, all arms from the same moment.
-        alpha: share given away, in ``[0, (N - 1) / N]``.
-
-    Returns:
-        Shape ``(N,)``, sums to 1, every entry at least ``alpha / (N - 1)`` times the weight of the others.
-
-    Source: Graves et al. 2017, section 2.2; Herbster and Warmuth 1998.
-    """
-    others = len(weights) - 1
-    keep = max(0.0, 1.0 - alpha * (len(weights) / others))
-    shared: FloatArray = weights * (keep / np.add.reduce(weights))
-    shared += alpha / others
-    return shared
 
 
 class Exp3S(Exp3):
@@ -88,7 +63,8 @@ class Exp3S(Exp3):
         self.alpha = None if alpha is None else check_range("alpha", alpha, 0.0, 1.0, open_low=True)
         self.segments = int(check_range("segments", segments, 1, math.inf))
         self._updates = 0
-        self._weights: FloatArray = np.zeros(0)
+        self._weights = SharedWeights(np.ones(1))
+        self._mixed: FloatArray | None = None  # the policy, where somebody asked for it since the last reward
 
     @classmethod
     def paper(cls) -> Exp3S:
@@ -98,9 +74,28 @@ class Exp3S(Exp3):
         """
         return cls(eta=1e-3, epsilon=0.05, beta=0.0)
 
+    def probabilities(self) -> FloatArray:
+        """Return the mixed policy, shape ``(num_arms,)``; every entry at least ``epsilon / num_arms``."""
+        if self._mixed is None:
+            self._mixed = mix(self._weights.to_array(), self.epsilon)
+        return self._mixed
+
+    def probability(self, arm: int) -> float:
+        """Return the probability of one arm, the very number that :meth:`probabilities` has for it."""
+        return self._weights[arm] * (1.0 - self.epsilon) + self.epsilon / self.num_arms
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw an arm by inverting the distribution function with one uniform number."""
+        if not self.num_arms or self.needs_policy:
+            return super().draw(rng)
+        number = rng.random()
+        arm = self._weights.find(number, self.epsilon)
+        # Without exploration, the number 1 may fall to an arm whose weight has underflowed.
+        return arm if self.probability(arm) > 0.0 else invert(self.probabilities(), number)
+
     def log_weights(self) -> FloatArray:
         """Return the log-weights, shape ``(num_arms,)``, shifted so that their exponentials sum to 1."""
-        log_weights: FloatArray = np.log(self._weights)
+        log_weights: FloatArray = np.log(self._weights.to_array())
         return log_weights
 
     def _rates(self) -> Rates:
@@ -122,31 +117,25 @@ class Exp3S(Exp3):
         self._updates = 0
         # exp(log-weight), normalised. What was shared keeps every weight away from 0, so that nothing is lost by not
         # holding the logarithms, and a step costs no transcendental function but one.
-        self._weights = np.full(self.num_arms, 1.0 / self.num_arms)
+        self._set(np.full(self.num_arms, 1.0 / self.num_arms))
+
+    def _set(self, weights: FloatArray) -> None:
+        self._weights = SharedWeights(weights)
+        self._mixed = None
 
     def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
         if self.num_arms == 1:
             return
         self._updates += 1
-        weights = self._rewarded(arm, self._step(reward, probability), policy)
-        self._weights = share(weights, 1.0 / (self._updates + 1) if self.alpha is None else self.alpha)
-        self._policy = mix(self._weights, self.epsilon)
-
-    def _rewarded(self, arm: int, step: float, policy: FloatArray | None) -> FloatArray:
-        """Return weights, up to a common factor, after the log-weight of ``arm`` moved by ``step``."""
-        if policy is not None and self.beta:
+        alpha = 1.0 / (self._updates + 1) if self.alpha is None else self.alpha
+        step = self._step(reward, probability)
+        if policy is None or not self.needs_policy:
+            self._weights.reward(arm, step, alpha)
+            self._mixed = None
+        else:
             log_weights = self.log_weights() + self._bonus(policy)
             log_weights[arm] += step
-            raised: FloatArray = np.exp(log_weights - log_weights.max())
-            return raised
-        # Only downwards: exp of a large step would overflow, and a common factor is free.
-        if step <= 0.0:
-            weights: FloatArray = self._weights.copy()
-            weights[arm] *= math.exp(step)
-        else:
-            weights = self._weights * math.exp(-step)
-            weights[arm] = self._weights[arm]
-        return weights
+            self._set(share(np.exp(log_weights - log_weights.max()), alpha))
 
     def _rearrange(self, arms: list[int | None]) -> None:
         updates = self._updates
@@ -155,11 +144,17 @@ class Exp3S(Exp3):
 
     def _carry(self, log_weights: FloatArray) -> None:
         weights = np.exp(log_weights)
-        self._weights = weights / weights.sum()
-        self._policy = mix(self._weights, self.epsilon)
+        self._set(weights / weights.sum())
 
     def _state(self) -> dict[str, Any]:
-        return {**self._constants(), "alpha": self.alpha, "updates": self._updates, "weights": self._weights.tolist()}
+        return {
+            **self._constants(),
+            "alpha": self.alpha,
+            "updates": self._updates,
+            "weights": self._weights.values,
+            "scale": self._weights.scale,
+            "offset": self._weights.offset,
+        }
 
     def _load_state(self, state: dict[str, Any]) -> None:
         if state["alpha"] != self.alpha:
@@ -167,7 +162,7 @@ class Exp3S(Exp3):
                 f"the checkpoint's bandit has alpha={state['alpha']}, this one {self.alpha}: "
                 f"give alpha={state['alpha']}, or start the curriculum anew"
             )
-        self._weights = self._array(state, "weights")
+        self._weights = SharedWeights(self._array(state, "weights"), float(state["scale"]), float(state["offset"]))
+        self._mixed = None
         self._load_constants(state)
         self._updates = int(state["updates"])
-        self._policy = mix(self._weights, self.epsilon)

@@ -94,6 +94,11 @@ class CurriculumHistory:
         self._policy_steps: list[int] = []
         self._policies: list[npt.NDArray[np.float32]] = []
 
+    @property
+    def wants_policy(self) -> bool:
+        """Whether the policy after this step is to be kept."""
+        return self.steps % self._policy_stride == 0
+
     def record(
         self,
         draw: Draw,
@@ -101,7 +106,7 @@ class CurriculumHistory:
         progress: float,
         reward: float | None,
         loss: float,
-        policy: FloatArray,
+        policy: FloatArray | None,
         more: bool = False,
     ) -> None:
         """Add one optimiser step.
@@ -112,6 +117,7 @@ class CurriculumHistory:
             reward: scaled reward in ``[-1, 1]``; ``None`` if the bandit did not learn from the step.
             loss: training loss, NaN if unknown.
             policy: probabilities of the first tasks after the update, at most ``N``; of all others they are 0.
+                ``None`` is as good where :attr:`wants_policy` is not set, or further draws follow.
             more: whether further draws of the same optimiser step follow.
         """
         arm, step = draw.arm, self.steps
@@ -127,7 +133,9 @@ class CurriculumHistory:
                 self._stride *= 2
         if more:
             return
-        if step % self._policy_stride == 0:
+        if self.wants_policy:
+            if policy is None:
+                raise ValueError(f"a snapshot of the policy is due at step {step}, got None: give the probabilities")
             self._policy_steps.append(step)
             snapshot = np.zeros(len(self.tasks), dtype=np.float32)
             snapshot[: len(policy)] = policy
