@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 import resource
 import signal
 import time
@@ -40,6 +43,64 @@ def test_constant_rewards_leave_the_policy_uniform():
     callback = fit(signal=Same(), bandit=Exp3S(eta=0.1, epsilon=0.1))
     assert np.nanmax(np.abs(callback.history.column("reward"))) == 0.0
     np.testing.assert_allclose(callback.teacher.probabilities(), 1 / 3, rtol=0, atol=1e-12)
+
+
+class Poisoned(Linear):
+    """Gives a loss that is not finite on some steps, and does not train on these."""
+
+    def __init__(self, poisoned):
+        super().__init__()
+        self.poisoned = poisoned
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        return loss * math.nan if self.poisoned(batch, batch_idx) else loss
+
+    def on_before_optimizer_step(self, optimizer):
+        for parameter in self.parameters():
+            parameter.grad.nan_to_num_()
+
+
+def warnings_of(caplog, poisoned, steps=200):
+    loader = CurriculumLoader(tasks_of_constants("abc"), batch_size=4, steps_per_epoch=steps)
+    callback = CurriculumCallback()
+    trainer(callback, max_steps=steps).fit(Poisoned(poisoned), loader)
+    return callback, [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_a_task_that_gives_nothing_finite_is_told_of_twice_and_goes_on_being_drawn(caplog):
+    callback, messages = warnings_of(caplog, lambda batch, _: batch[0][0, 0] == 1.0)
+    first, second = messages
+    assert re.match(r"progress on task 'b' was not finite \(nan\) at step \d+: .*`teacher.skipped`, .* once", first)
+    assert re.match(
+        r"task 'b' gave 20 times in a row a progress that is not finite \(last loss nan at step \d+\): .* goes on "
+        r"drawing it\. Look at its data, lower the learning rate, or .* callback\.teacher\.remove_task\('b'\)$",
+        second,
+    )
+    draws = callback.history.draws
+    assert callback.teacher.skipped == [0, draws[1], 0]
+    assert draws[1] > 25, "the bandit learned neither good nor bad of it"
+    step = int(re.search(r"at step (\d+)", second)[1])
+    arms = callback.history.column("arm")
+    assert (arms[: step + 1] == 1).sum() == 20
+    assert arms[step] == 1
+
+
+def test_steps_that_are_skipped_now_and_then_are_told_of_once(caplog):
+    callback, messages = warnings_of(caplog, lambda _, batch_idx: batch_idx % 3 == 0)
+    assert sum(callback.teacher.skipped) == 67
+    assert len(messages) == 1
+
+
+def test_a_model_that_is_lost_is_told_of_whatever_the_task(caplog):
+    _, messages = warnings_of(caplog, lambda _, batch_idx: batch_idx >= 100)
+    first, second = messages
+    assert "at step 100: " in first
+    assert re.match(
+        r"20 steps in a row, of the tasks \['.', .*\], gave no finite progress \(last loss nan at step 119\): the "
+        r"parameters of the model .* earlier checkpoint .* lower learning rate .* EarlyStopping\(.*check_finite=True\)",
+        second,
+    )
 
 
 def test_one_task_is_trained_on_as_without_a_curriculum():
