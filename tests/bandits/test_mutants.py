@@ -14,7 +14,7 @@ import pytest
 
 from curricula.bandits import Exp3S
 from curricula.bandits.exp3 import mix
-from curricula.bandits.exp3s import share
+from curricula.bandits.shared_weights import share
 from curricula.testing import BanditContract
 from curricula.testing.bandits.hooks import feed
 from tests.bandits.checks import (
@@ -26,6 +26,7 @@ from tests.bandits.checks import (
     check_survives,
     contract,
 )
+from tests.bandits.dense import DenseExp3S
 
 
 def trained(cls: type[Exp3S], num_arms: int = 4) -> Exp3S:
@@ -67,13 +68,13 @@ CHECKS: dict[str, Callable[[type[Exp3S]], None]] = {
 }
 
 
-class NoExploration(Exp3S):
+class NoExploration(DenseExp3S):
     def _learn(self, *earned):
         super()._learn(*earned)
         self._policy = self._weights.copy()
 
 
-class EpsilonNotDivided(Exp3S):
+class EpsilonNotDivided(DenseExp3S):
     def _learn(self, *earned):
         super()._learn(*earned)
         self._policy = self._weights * (1 - self.epsilon) + self.epsilon
@@ -85,61 +86,61 @@ class EpsilonNotDividedButNormalised(EpsilonNotDivided):
         self._policy /= self._policy.sum()
 
 
-class NoImportanceWeight(Exp3S):
+class NoImportanceWeight(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         super()._learn(arm, reward, 1.0, policy)
 
 
-class TodaysProbability(Exp3S):
+class TodaysProbability(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         super()._learn(arm, reward, float(self._policy[arm]), policy)
 
 
-class ProbabilityBeforeMixing(Exp3S):
+class ProbabilityBeforeMixing(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         unmixed = (probability - self.epsilon / self.num_arms) / (1 - self.epsilon)
         super()._learn(arm, reward, max(unmixed, 1e-3), policy)
 
 
-class WrongSign(Exp3S):
+class WrongSign(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         super()._learn(arm, -reward, probability, policy)
 
 
-class OnlyGoodNews(Exp3S):
+class OnlyGoodNews(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         super()._learn(arm, max(0.0, reward), probability, policy)
 
 
-class OptimismForTheDrawnArmOnly(Exp3S):
+class OptimismForTheDrawnArmOnly(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         super()._learn(arm, reward + self.beta, probability, None)
 
 
-class OptimismOverTheDrawnProbability(Exp3S):
+class OptimismOverTheDrawnProbability(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         super()._learn(arm, reward, probability, np.full(self.num_arms, probability))
 
 
-class OptimismNotDivided(Exp3S):
+class OptimismNotDivided(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         super()._learn(arm, reward, probability, np.ones(self.num_arms))
 
 
-class FirstAlphaOne(Exp3S):
+class FirstAlphaOne(DenseExp3S):
     def _learn(self, *earned):
         self._updates -= 1
         super()._learn(*earned)
         self._updates += 1
 
 
-class AlphaNeverFalls(Exp3S):
+class AlphaNeverFalls(DenseExp3S):
     def _learn(self, *earned):
         self._updates = 0
         super()._learn(*earned)
 
 
-class NeverNormalised(Exp3S):
+class NeverNormalised(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         self._updates += 1
         with np.errstate(all="ignore"):
@@ -149,45 +150,45 @@ class NeverNormalised(Exp3S):
             self._policy = mix(self._weights / self._weights.sum(), self.epsilon)
 
 
-class RewardedBeforeTheOthersAreScaled(Exp3S):
+class RewardedBeforeTheOthersAreScaled(DenseExp3S):
     def _rewarded(self, arm, step, policy):
         weights = self._weights * math.exp(-abs(step))
         weights[arm] = self._weights[arm]
         return weights
 
 
-class DrawOffByOne(Exp3S):
+class DrawOffByOne(DenseExp3S):
     def draw(self, rng):
         return min(super().draw(rng) + 1, self.num_arms - 1)
 
 
-class DrawOneTooLow(Exp3S):
+class DrawOneTooLow(DenseExp3S):
     def draw(self, rng):
         return (super().draw(rng) - 1) % self.num_arms
 
 
-class DrawsTheBest(Exp3S):
+class DrawsTheBest(DenseExp3S):
     def draw(self, rng):
         return int(self.probabilities().argmax())
 
 
-class DrawsByTheWeightsUnmixed(Exp3S):
+class DrawsByTheWeightsUnmixed(DenseExp3S):
     def draw(self, rng):
         return int(self._weights.cumsum().searchsorted(rng.random(), side="right"))
 
 
-class ForgetsTheTimeOnResume(Exp3S):
+class ForgetsTheTimeOnResume(DenseExp3S):
     def _load_state(self, state):
         super()._load_state(state)
         self._updates = 0
 
 
-class SavesRoundedWeights(Exp3S):
+class SavesRoundedWeights(DenseExp3S):
     def _state(self):
         return {**super()._state(), "weights": [round(w, 12) for w in self._weights.tolist()]}
 
 
-class RewardsTheArmOfTheBestPolicy(Exp3S):
+class RewardsTheArmOfTheBestPolicy(DenseExp3S):
     def _learn(self, arm, reward, probability, policy):
         super()._learn(arm if reward >= 0 else 0, reward, probability, policy)
 
@@ -255,8 +256,9 @@ SHARES = [
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_the_real_class_passes(name):
-    CHECKS[name](Exp3S)
+@pytest.mark.parametrize("real", [Exp3S, DenseExp3S])
+def test_the_real_class_passes(real, name):
+    CHECKS[name](real)
 
 
 @pytest.mark.parametrize(("mutant", "name"), [(mutant, name) for mutant, names in CAUGHT.items() for name in names])
@@ -278,9 +280,9 @@ def test_wrong_sharing_is_caught_by_itself(mutant):
 @pytest.mark.parametrize("name", ["one step", "paper", "paper, alpha"])
 @pytest.mark.parametrize("mutant", SHARES)
 def test_wrong_sharing_is_caught_in_the_bandit(mutant, name, monkeypatch):
-    monkeypatch.setattr("curricula.bandits.exp3s.share", mutant)
+    monkeypatch.setattr("tests.bandits.dense.share", mutant)
     with pytest.raises(AssertionError):
-        CHECKS[name](Exp3S)
+        CHECKS[name](DenseExp3S)
 
 
 def test_feeding_twice_from_one_seed_is_the_same_run():
