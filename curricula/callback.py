@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 from curricula.agreement import Outcome, Ranks
 from curricula.bandits.base import Bandit
 from curricula.data.loader import CurriculumLoader
-from curricula.data.options import check_flags
+from curricula.data.options import Cost, check_flags
 from curricula.data.samples import HELD_OUT_TARGET
+from curricula.data.tasks import Task
 from curricula.rewards import RewardScaler
 from curricula.signals.base import Signal
 from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
@@ -96,8 +97,8 @@ class CurriculumCallback(pl.Callback):
         signal: Signal | None = None,
         scaler: RewardScaler | None = None,
         *,
-        cost: Callable[[Any], float] | None = None,
-        target: Any = None,
+        cost: Cost | None = None,
+        target: str | Task | None = None,
         seed: int = 0,
         log_figures: bool = True,
         strict: bool = True,
@@ -114,7 +115,7 @@ class CurriculumCallback(pl.Callback):
         Teacher(["any"], scaler=scaler, seed=seed)  # which checks these now rather than when training starts
         self._options: dict[str, Any] = {"bandit": bandit, "scaler": scaler, "seed": seed}
         self._cost = cost
-        self._target = target
+        self._target: Any = target
         self._target_name = target if target is None or isinstance(target, str) else HELD_OUT_TARGET
         self._log_figures = log_figures
         self._strict = strict

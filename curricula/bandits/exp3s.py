@@ -162,7 +162,8 @@ class Exp3S(Exp3):
                 f"the checkpoint's bandit has alpha={state['alpha']}, this one {self.alpha}: "
                 f"give alpha={state['alpha']}, or start the curriculum anew"
             )
-        self._weights = SharedWeights(self._array(state, "weights"), float(state["scale"]), float(state["offset"]))
+        scale, offset = float(state.get("scale", 1.0)), float(state.get("offset", 0.0))  # the first states have none
+        self._weights = SharedWeights(self._array(state, "weights"), scale, offset)
         self._mixed = None
         self._load_constants(state)
         self._updates = int(state["updates"])

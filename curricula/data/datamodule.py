@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from curricula.data.loader import CurriculumLoader
+from curricula.data.options import Collate
 from curricula.data.sources import batches_of
 from curricula.data.tasks import Grid, Task, check_tasks, is_map_style
 
-Module = TypeVar("Module")
+
+class _Existing(Protocol):
+    def train_dataloader(self) -> Any: ...
+
+
+Module = TypeVar("Module", bound=_Existing)
 
 
 class CurriculumDataModule(pl.LightningDataModule):
@@ -51,7 +57,7 @@ class CurriculumDataModule(pl.LightningDataModule):
         batch_size: int = 1,
         steps_per_epoch: int | None = None,
         num_workers: int = 0,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
+        collate_fn: Collate | None = None,
         grid: Grid | None = None,
         seed: int = 0,
         **loader_options: Any,
@@ -116,7 +122,8 @@ class CurriculumDataModule(pl.LightningDataModule):
     def _val_loader(self, task: Task) -> Any:
         if not is_map_style(task):
             return batches_of(task, self.batch_size, drop_last=False, collate_fn=self._collate_fn)
-        return DataLoader(task, batch_size=self.batch_size, num_workers=self._num_workers, collate_fn=self._collate_fn)
+        data: Any = task
+        return DataLoader(data, batch_size=self.batch_size, num_workers=self._num_workers, collate_fn=self._collate_fn)
 
 
 def _serve(datamodule: Any, loader_options: dict[str, Any]) -> CurriculumLoader:

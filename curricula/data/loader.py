@@ -7,6 +7,7 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.context import BaseContext
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +19,7 @@ from curricula.bandits.base import check_range
 from curricula.bandits.fixed import FixedPolicy
 from curricula.data.cursor import Cursor, Draws
 from curricula.data.faults import LOST, RETRIES, Failure, OnError, TaskError, check_on_error, described, warn_retried
-from curricula.data.options import check_flags, check_function, check_whole, length_of
+from curricula.data.options import Collate, WorkerInit, check_flags, check_function, check_whole, length_of
 from curricula.data.read_times import ReadTimes
 from curricula.data.samples import Samples
 from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, as_it_is, batches_of
@@ -87,7 +88,7 @@ class CurriculumLoader:
         batch_size: int | None = 1,
         steps_per_epoch: int | None = None,
         num_workers: int = 0,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
+        collate_fn: Collate | None = None,
         shuffle: bool = True,
         drop_last: bool = False,
         seed: int = 0,
@@ -97,8 +98,8 @@ class CurriculumLoader:
         pin_memory: bool = False,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
-        worker_init_fn: Callable[[int], None] | None = None,
-        multiprocessing_context: Any = None,
+        worker_init_fn: WorkerInit | None = None,
+        multiprocessing_context: str | BaseContext | None = None,
         timeout: float = 0.0,
     ) -> None:
         self.names = check_tasks(tasks)
@@ -160,7 +161,7 @@ class CurriculumLoader:
         self._waiting: dict[str, Any] | None = None  # a state of other tasks, until somebody says that these are meant
         self._plan_again = False
         self._planner = _Planner(self)
-        self._options = {
+        self._options: dict[str, Any] = {
             "num_workers": num_workers,
             "pin_memory": pin_memory,
             "prefetch_factor": prefetch_factor,

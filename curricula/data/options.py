@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
+
+# Functions are options of code, not of configuration files: jsonargparse gives a function by its import path, such as
+# `os.system`, to a `Callable` and to a protocol whose only method is `__call__`. So each of these asks for a second
+# method, one that everything has.
+
+
+class Cost(Protocol):
+    """From the batch of a step to its cost, a finite number ``> 0``."""
+
+    def __call__(self, batch: Any, /) -> float: ...  # noqa: D102
+    def __repr__(self) -> str: ...
+
+
+class Collate(Protocol):
+    """From a list of samples to a batch."""
+
+    def __call__(self, samples: list[Any], /) -> Any: ...  # noqa: D102
+    def __repr__(self) -> str: ...
+
+
+class WorkerInit(Protocol):
+    """Prepares a worker process, of which it is given the number."""
+
+    def __call__(self, worker: int, /) -> object: ...  # noqa: D102
+    def __repr__(self) -> str: ...
 
 
 def check_whole(name: str, value: int | None, least: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -121,7 +121,7 @@ class Samples:
         if is_map_style(task):
             source = _ByIndex(name, task, self._batch_size or 1, self._collate_fn, self._seed, self._retries)
         elif _is_plain(task):
-            source = _ByIndex(name, task.dataset, task.batch_size, task.collate_fn, self._seed, self._retries)
+            source = _ByIndex(name, task.dataset, task.batch_size or 1, task.collate_fn, self._seed, self._retries)
         else:
             source = self._second_iteration(name, task)
         if name in self._positions:
@@ -185,7 +185,7 @@ class _ByIndex:
         self._visits, self._total = position
 
 
-def _is_plain(task: Task) -> bool:
+def _is_plain(task: Task) -> TypeGuard[DataLoader[Any]]:
     return (
         isinstance(task, DataLoader)
         and is_map_style(task.dataset)

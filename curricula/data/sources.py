@@ -335,7 +335,7 @@ class TaskDataset(Dataset[Any]):
         except Exception as error:  # noqa: BLE001 - as above
             return None, failure(error, where)
 
-    def _sample(self, task: Task, index: int) -> Any:
+    def _sample(self, task: Any, index: int) -> Any:
         for further in range(self._retries):
             with suppress(Exception):
                 return _samples(task, [(index + further) % len(task)])[0]
@@ -359,7 +359,7 @@ def _seed_process(seed: int) -> None:
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the stream that tasks draw from
 
 
-def _samples(task: Task, indices: list[int]) -> list[Any]:
+def _samples(task: Any, indices: list[int]) -> list[Any]:
     many = getattr(task, "__getitems__", None)
     return list(many(indices)) if callable(many) else [task[index] for index in indices]
 

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from curricula.task_names import check_names
 
-Task: TypeAlias = Any
+
+class Batches(Protocol):
+    """What can be iterated again and again."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Indexed(Protocol):
+    """Samples by their number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+# Not `Any`: jsonargparse would make whatever a configuration file names. This lets it make datasets; of `Dataset[Any]`
+# it would make a plain `Dataset`, whatever the file names.
+Task: TypeAlias = Dataset | Batches | Indexed  # type: ignore[type-arg]
 """A map-style ``Dataset``, an ``IterableDataset``, or a re-iterable of ready batches such as a ``DataLoader``."""
 
-Grid: TypeAlias = Mapping[str, int | Sequence[Any]]
+Grid: TypeAlias = Mapping[str, int | Sequence[int | float | str]]
 """Axis name to number of values, or to their labels."""
 
 
-def is_map_style(task: Task) -> bool:
+def is_map_style(task: Task) -> TypeGuard[Indexed]:
     """Tell whether samples are read by index (a map-style dataset, or any sequence of samples)."""
     if isinstance(task, (DataLoader, IterableDataset)):  # these have a `__getitem__` for the look of it
         return False
