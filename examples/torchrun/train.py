@@ -37,7 +37,7 @@ from torch.utils.data import TensorDataset
 
 from curricula import CurriculumCallback, CurriculumLoader
 
-GLOBAL_BATCH = 48
+GLOBAL_BATCH = 96
 
 
 class Regression(pl.LightningModule):

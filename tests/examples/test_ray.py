@@ -1,0 +1,92 @@
+"""Two workers under Ray Train, of which one is killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.examples.outcomes import outcome
+from tests.examples.processes import run_together
+
+pytest.importorskip("ray.train", reason="Ray Train is not installed")
+
+STEPS = 40
+KILLED_AT = 23
+
+SCRIPT = """
+import json, os, signal, sys
+from pathlib import Path
+import lightning.pytorch as pl
+import ray
+from examples.ray.train import run
+
+class Killed(pl.Callback):
+    def __init__(self, starts):
+        self.starts = starts
+
+    def on_train_start(self, trainer, pl_module):
+        self.first = trainer.global_step == 0
+        with self.starts.open("a") as file:
+            file.write(json.dumps([trainer.global_step, trainer.world_size]) + "\\n")
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if self.first and trainer.global_step == KILLED_AT and trainer.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+folder, temporary = map(Path, sys.argv[1:])
+ray.init(
+    "local",
+    num_cpus=2,
+    include_dashboard=False,
+    object_store_memory=100 * 2**20,
+    _node_ip_address="127.0.0.1",
+    _temp_dir=str(temporary),
+)
+options = {"workers": (2, 2), "steps": STEPS, "report_every": 10}
+results = [run(folder, "whole", **options)]
+results.append(run(folder, "killed", callbacks=[Killed(folder / "starts.txt")], **options))
+(folder / "checkpoints.json").write_text(json.dumps([result.checkpoint.path for result in results]))
+""".replace("STEPS", str(STEPS)).replace("KILLED_AT", str(KILLED_AT))
+
+
+@pytest.fixture
+def temporary():
+    """A folder with a short name: Ray's sockets lie in it."""
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    yield Path(folder)
+    shutil.rmtree(folder)
+
+
+def test_numbers_of_workers_that_cannot_share_the_batch_are_refused(tmp_path):
+    from examples.ray.train import run
+
+    with pytest.raises(ValueError, match="5 workers cannot share a batch of 96 samples equally"):
+        run(tmp_path, "refused", workers=(4, 6), steps=1, report_every=1)
+
+
+def test_a_run_that_loses_a_worker_ends_as_one_that_does_not(tmp_path, temporary):
+    script = tmp_path / "killed.py"
+    script.write_text(SCRIPT)
+    environment = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_TOKEN": uuid.uuid4().hex,
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    }
+    done = run_together(tmp_path, {"driver": [script, tmp_path, temporary]}, timeout=170, driver=environment)
+    code, said = done["driver"]
+    assert code == 0, said[-5000:]
+    starts = [json.loads(line) for line in (tmp_path / "starts.txt").read_text().splitlines()]
+    # A report counts once Ray's controller has seen it: that of step 20 may have come too late.
+    assert starts in [[[0, 2], [0, 2], [step, 2], [step, 2]] for step in (10, 20)]
+    folders = [Path(folder) for folder in json.loads((tmp_path / "checkpoints.json").read_text())]
+    whole, killed = (outcome(folder / "checkpoint.ckpt") for folder in folders)
+    assert whole["step"] == STEPS
+    assert len(set(whole["arms"])) == 4
+    assert killed == whole
+    assert len(list(folders[0].parent.glob("checkpoint_2*"))) == 2, "the last two are kept"
