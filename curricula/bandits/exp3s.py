@@ -162,7 +162,9 @@ class Exp3S(Exp3):
                 f"the checkpoint's bandit has alpha={state['alpha']}, this one {self.alpha}: "
                 f"give alpha={state['alpha']}, or start the curriculum anew"
             )
-        scale, offset = float(state.get("scale", 1.0)), float(state.get("offset", 0.0))  # the first states have none
+        scale, offset = 1.0, 0.0  # of the first states, which have neither
+        if "scale" in state or "offset" in state:
+            scale, offset = float(state["scale"]), float(state["offset"])
         self._weights = SharedWeights(self._array(state, "weights"), scale, offset)
         self._mixed = None
         self._load_constants(state)
