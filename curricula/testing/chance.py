@@ -28,7 +28,7 @@ def frequency_band(draws: int, probability: float, count: int = 1) -> float:
 
     Example:
         >>> round(frequency_band(20_000, 0.25, count=4))
-        431
+        421
     """
     level = math.log(2 * count / FALSE_FAIL)
     variance = draws * probability * (1 - probability)

@@ -44,9 +44,9 @@ def elsewhere(function: Callable[..., Any], value: Any, *arguments: Any) -> Any:
     Returns:
         The result, as it comes through JSON.
     """
-    kind = type(value)
+    content, kind = pickled(value), type(value)
     home = (kind.__module__, inspect.getsourcefile(kind))
-    message = pickle.dumps((home, pickled(value), pickle.dumps((function, arguments))))
+    message = pickle.dumps((home, content, pickle.dumps((function, arguments))))
     environment = {
         **os.environ,
         "PYTHONHASHSEED": "1" if os.environ.get("PYTHONHASHSEED") == "0" else "0",

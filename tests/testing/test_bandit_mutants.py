@@ -61,6 +61,16 @@ class EpsilonNotDivided(Averages):
         return super().probabilities() + self.epsilon - self.epsilon / self.num_arms
 
 
+class TellsTheProbabilityUnmixed(Averages):
+    def probability(self, arm):
+        return (super().probability(arm) - self.epsilon / self.num_arms) / (1 - self.epsilon)
+
+
+class TellsANumpyProbability(Averages):
+    def probability(self, arm):
+        return self.probabilities()[arm]
+
+
 class OverflowsAtSmallProbabilities(Averages):
     def _learn(self, arm, reward, probability, policy):
         super()._learn(arm, reward / probability, probability, policy)
@@ -461,6 +471,8 @@ CAUGHT: dict[type[Averages], list[str]] = {
     DriftsFromOne: ["test_the_policy_stays_a_distribution_while_it_learns"],
     NoExploration: ["test_the_policy_stays_a_distribution_while_it_learns"],
     EpsilonNotDivided: ["test_the_first_policy_is_a_distribution"],
+    TellsTheProbabilityUnmixed: ["test_the_probability_of_one_arm_is_that_of_the_policy"],
+    TellsANumpyProbability: ["test_the_probability_of_one_arm_is_that_of_the_policy"],
     OverflowsAtSmallProbabilities: ["test_no_reward_or_probability_makes_a_number_that_is_not_finite"],
     NeverNormalises: ["test_ten_thousand_updates_leave_every_number_finite"],
     WrongSign: ["test_what_earns_more_is_drawn_more", "test_late_rewards_are_learned_from"],

@@ -141,6 +141,20 @@ def test_every_promise_says_what_it_is(contract):
         assert len(getattr(contract, name).__doc__.splitlines()[0]) > 30, name
 
 
+@pytest.mark.parametrize(
+    ("contract", "start", "end"),
+    [
+        (BanditContract, "## A bandit", "## A signal"),
+        (SignalContract, "## A signal", "## A scaler"),
+        (ScalerContract, "## A scaler", "## How far"),
+    ],
+)
+def test_the_page_has_every_promise_and_no_other(contract, start, end):
+    page = (ROOT / "docs" / "testing.md").read_text()
+    rows = [line.split("`")[1] for line in page.split(start)[1].split(end)[0].splitlines() if line[:7] == "| `test"]
+    assert sorted(rows) == sorted(contract.promises())
+
+
 # What they are made of.
 
 

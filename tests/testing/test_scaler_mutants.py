@@ -166,6 +166,17 @@ class CopiesShareWhatTheyRemember(HandsOutItsOwnList):
         return copy.copy(self)
 
 
+class ForgetsWhenPickled(ByTheLargest):
+    def __reduce__(self):
+        return type(self), ()
+
+
+class HoldsAFunction(ByTheLargest):
+    def __init__(self):
+        super().__init__()
+        self.rule = lambda rate: rate
+
+
 CAUGHT: dict[type[ByTheLargest], list[str]] = {
     NotBounded: ["test_any_finite_rate_makes_a_reward_from_minus_1_to_1"],
     SubtractsWhatOverflows: ["test_any_finite_rate_makes_a_reward_from_minus_1_to_1"],
@@ -187,6 +198,8 @@ CAUGHT: dict[type[ByTheLargest], list[str]] = {
     ChangesBeforeItFails: ["test_the_state_of_something_else_is_refused_and_changes_nothing"],
     MakesUpWhatIsMissing: ["test_a_state_with_a_part_missing_is_refused_and_changes_nothing"],
     CopiesShareWhatTheyRemember: ["test_a_copy_goes_on_alike_and_apart"],
+    ForgetsWhenPickled: ["test_it_can_be_pickled"],
+    HoldsAFunction: ["test_it_can_be_pickled"],
 }
 
 

@@ -33,6 +33,14 @@ class PolicyPromises(BanditHooks):
                     if step % 10 == 0:
                         self.check_policy(bandit)
 
+    def test_the_probability_of_one_arm_is_that_of_the_policy(self) -> None:
+        """``probability(arm)`` is the very number that ``probabilities()`` has for it, and a Python ``float``."""
+        for bandit in (self.started(5), self.trained(5)):
+            for arm, wanted in enumerate(bandit.probabilities().tolist()):
+                found = bandit.probability(arm)
+                assert found == wanted, f"probability({arm}) must be probabilities()[{arm}], {wanted!r}, got {found!r}"
+                assert type(found) is float, f"probability({arm}) must be a float, got {type(found).__name__}"
+
     def test_no_reward_or_probability_makes_a_number_that_is_not_finite(self) -> None:
         """Rewards of -1 and 1 and probabilities down to the least float neither overflow nor leave a NaN behind."""
         numbers = self.numbers()
