@@ -84,8 +84,9 @@ class Still(Linear):
         torch.nn.init.zeros_(self.layer.bias)
 
 
-def test_pure_noise_has_no_gain_on_average_where_the_squared_norm_sees_one():
-    numbers = torch.Generator().manual_seed(0)
+def test_pure_noise_has_no_gain_on_average_where_the_squared_norm_sees_one(any_seed):
+    """At 6 standard errors, the chance that it fails although all is right is below 1e-8."""
+    numbers = torch.Generator().manual_seed(any_seed)
     noise = {
         "noise": TensorDataset(torch.randn(4096, 4, generator=numbers), torch.randn(4096, 1, generator=numbers)),
     }
@@ -93,7 +94,7 @@ def test_pure_noise_has_no_gain_on_average_where_the_squared_norm_sees_one():
     unbiased = fit(Still(), **options).history.column("progress")
     squared = fit(Still(), GradientPredictionGain(), **options).history.column("progress")
     error = unbiased.std() / math.sqrt(len(unbiased))
-    assert abs(unbiased.mean()) < 3 * error
+    assert abs(unbiased.mean()) < 6 * error
     assert squared.mean() > 20 * error
 
 

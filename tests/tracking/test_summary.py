@@ -71,8 +71,8 @@ def test_the_peak_is_where_a_task_was_most_probable_and_unknown_where_it_never_w
     np.testing.assert_array_equal(peaks, [0.0, 2.0, np.nan])
 
 
-def test_noise_about_the_uniform_policy_is_no_peak():
-    noise = np.random.default_rng(0).normal(size=(600, 50))
+def test_noise_about_the_uniform_policy_is_no_peak(any_seed):
+    noise = np.random.default_rng(any_seed).normal(size=(600, 50))
     policies = np.exp(0.2 * noise) / np.exp(0.2 * noise).sum(axis=1, keepdims=True)
     assert np.isnan(peak_steps(recorded([0] * 600, [1.0] * 600, num_tasks=50, policies=policies))).all()
     two = np.full((600, 2), 0.5)
