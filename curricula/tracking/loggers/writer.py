@@ -105,12 +105,20 @@ class Loggers:
             write(sink)
         except Exception as error:  # noqa: BLE001 - whatever a logger's backend raises must not end the training
             self._sinks.remove(sink)
+            cause = _first_cause(error)
             _log.warning(
                 "%s failed (%s: %s): the curriculum is no longer written to it; the training goes on",
                 sink.name,
-                type(error).__name__,
-                error,
+                type(cause).__name__,
+                " ".join(str(cause).split()),
             )
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    # Loggers take any error for one of the values: a full disk is a "value that is not supported" to TensorBoard's.
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _trainer_step(trainer: Any) -> int:

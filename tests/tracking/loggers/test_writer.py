@@ -6,6 +6,7 @@ import csv
 import logging
 import math
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -128,6 +129,111 @@ def test_a_logger_that_fails_costs_one_warning_and_no_training(tmp_path, caplog)
     )
     assert callback.history.steps == 20
     assert len([1 for _, metrics in other.rows if "curriculum/reward" in metrics]) == 20
+
+
+class WandbLogger(Logger):
+    """Is taken for Lightning's, with a run that may refuse."""
+
+    name = version = "run 7"
+
+    def __init__(self, refuses=()):
+        self.rows = []
+        self.refuses = refuses
+        config = SimpleNamespace(get=lambda name: None, update=lambda *_, **__: self.attempt("config"))
+        self.experiment = SimpleNamespace(config=config, define_metric=lambda *_, **__: self.attempt("define_metric"))
+
+    def attempt(self, what):
+        if what in self.refuses:
+            raise ConnectionError("the run is gone")
+
+    def log_hyperparams(self, params):
+        pass
+
+    def log_metrics(self, metrics, step=None):
+        self.attempt("charts" if "curriculum/policy_lines" in metrics else "numbers")
+        self.rows.append((step, metrics))
+
+
+def warnings_of(caplog, logger, steps=16):
+    callback = CurriculumCallback()
+    with caplog.at_level(logging.WARNING, logger="curricula"):
+        trainer(callback, max_steps=steps, logger=logger, log_every_n_steps=4).fit(Linear(), loader())
+    assert callback.history.steps == steps, "the training goes on"
+    return [record.getMessage() for record in caplog.records if record.name.startswith("curricula")]
+
+
+GOES_ON = "the curriculum is no longer written to it; the training goes on"
+
+
+@pytest.mark.parametrize(("refuses", "written"), [("config", 0), ("define_metric", 0), ("numbers", 0), ("charts", 1)])
+def test_a_wandb_run_that_refuses_costs_one_warning(refuses, written, caplog, monkeypatch):
+    monkeypatch.setattr(schedule, "GAP", 4)
+    logger = WandbLogger({refuses})
+    assert warnings_of(caplog, logger) == [f"WandbLogger failed (ConnectionError: the run is gone): {GOES_ON}"]
+    assert len(logger.rows) == written
+
+
+def test_without_wandb_its_logger_costs_one_warning(caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    (message,) = warnings_of(caplog, WandbLogger())
+    assert message.startswith("WandbLogger failed (ModuleNotFoundError: import of wandb halted")
+    assert message.endswith(GOES_ON)
+
+
+NO_SPACE = OSError(28, "No space left on device")
+
+
+def test_a_full_disk_under_the_pictures_of_tensorboard_costs_one_warning(tmp_path, caplog, monkeypatch):
+    def full(*arguments, **options):
+        raise NO_SPACE
+
+    monkeypatch.setattr(schedule, "GAP", 4)
+    logger = TensorBoardLogger(tmp_path)
+    monkeypatch.setattr(logger.experiment, "add_figure", full)
+    message = f"TensorBoardLogger failed (OSError: [Errno 28] No space left on device): {GOES_ON}"
+    assert warnings_of(caplog, logger) == [message]
+
+
+def test_an_mlflow_server_that_takes_no_pictures_costs_one_warning(caplog, monkeypatch):
+    def refuse(*arguments):
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr(schedule, "GAP", 4)
+    logger = MLFlowLogger()
+    logger.experiment.log_figure = refuse
+    assert warnings_of(caplog, logger) == [f"MLFlowLogger failed (ConnectionError: no answer): {GOES_ON}"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of file sizes")
+@pytest.mark.parametrize("kind", [CSVLogger, TensorBoardLogger])
+def test_on_a_full_disk_the_training_goes_on_to_its_end(kind, tmp_path, caplog, monkeypatch):
+    # What a logger could not write it tries again when Lightning closes it: that error is Lightning's, after the end.
+    import resource
+    import signal
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Full(pl.Callback):
+        def on_train_start(self, *_):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+
+        def on_train_end(self, *_):
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    options = {"flush_logs_every_n_steps": 1} if kind is CSVLogger else {"max_queue": 1, "flush_secs": 0}
+    if kind is TensorBoardLogger:
+        monkeypatch.setattr("threading.excepthook", lambda _: None)  # of TensorBoard's thread, which dies of it
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    callback, logger = CurriculumCallback(), kind(tmp_path, **options)
+    try:
+        with suppress(OSError):
+            trainer(Full(), callback, max_steps=400, logger=logger, log_every_n_steps=1).fit(Linear(), loader())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert callback.history.steps == 400
+    messages = [record.getMessage() for record in caplog.records if record.name.startswith("curricula.tracking")]
+    assert messages == [f"{kind.__name__} failed (OSError: [Errno 27] File too large): {GOES_ON}"]
 
 
 def test_a_figure_that_fails_costs_one_warning_and_neither_logger_nor_training(tmp_path, caplog, monkeypatch):
