@@ -38,7 +38,10 @@ class SignalContract(Contract):
         raise NotImplementedError(f"define {type(self).__name__}.make(self), which returns a new signal")
 
     def model(self) -> pl.LightningModule:
-        """Return a new module that the signal can work with; by default one of four inputs and one target."""
+        """Return a new module that the signal can work with; by default one of four inputs and one target.
+
+        It may be of ``pytorch_lightning`` or of ``lightning.pytorch``.
+        """
         return Noisy()
 
     def tasks(self) -> Mapping[str, Any]:

@@ -225,9 +225,18 @@ def train(
         callback = CurriculumCallback(bandit or FixedPolicy.uniform(), signal, target=target, seed=seed)
     callbacks = [*([] if callback is None else [callback]), RandomStream(), witness, *others]
     with _alone(seed):
-        trainer = pl.Trainer(callbacks=callbacks, **{**QUIET, "max_steps": steps, **options})
-        trainer.fit(make_model(), loader, ckpt_path=checkpoint)
+        model = make_model()
+        trainer = _trainer_of(model)(callbacks=callbacks, **{**QUIET, "max_steps": steps, **options})
+        trainer.fit(model, loader, ckpt_path=checkpoint)
     return Training(witness.traces, callback)
+
+
+def _trainer_of(model: Any) -> Any:
+    if isinstance(model, pl.LightningModule):
+        return pl.Trainer
+    from lightning.pytorch import Trainer  # each of the two packages refuses the modules of the other
+
+    return Trainer
 
 
 @contextmanager

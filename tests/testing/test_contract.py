@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from unittest import SkipTest
 
+import lightning.pytorch
 import numpy as np
 import pytest
 import torch
@@ -258,6 +259,27 @@ def test_the_contracts_leave_the_global_streams_of_other_tests_alone(contract, n
     assert global_numbers() == before
     assert torch.equal(torch.get_rng_state(), torchs)
     assert torch.get_num_threads() == threads
+
+
+class OfTheOtherPackage(lightning.pytorch.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+
+    def training_step(self, batch, batch_idx):
+        inputs, targets = batch
+        return {"loss": (self.layer(inputs) - targets).square().mean()}
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def test_the_module_of_a_signal_may_be_of_either_package_and_return_a_dictionary():
+    class Own(OfASignal):
+        def model(self):
+            return OfTheOtherPackage()
+
+    assert Own().failures() == {}
 
 
 def test_an_object_whose_class_no_other_process_could_find_is_left_out():
