@@ -8,10 +8,12 @@ import re
 import resource
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import OnExceptionCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -21,6 +23,7 @@ from curricula.bandits import Exp3S
 from curricula.signals import Signal
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.report import Section, write_report
+from curricula.tracking.table import write_table
 from tests.models import Constant, Linear, tasks_of_constants, trainer
 
 
@@ -124,7 +127,14 @@ def test_a_hundred_thousand_tasks_are_trained_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "write", [CurriculumHistory.save, lambda history, path: write_report(path, [Section("Run", history=history)])]
+    "write",
+    [
+        CurriculumHistory.save,
+        lambda history, path: write_report(path, [Section("Run", history=history)]),
+        lambda history, path: write_table(history, path.with_suffix(".csv")),
+        lambda history, path: write_table(history, path.with_suffix(".parquet")),
+    ],
+    ids=["history", "page", "CSV", "Parquet"],
 )
 def test_a_full_disk_leaves_the_file_that_was_there(write, tmp_path, monkeypatch):
     history = fit().history
@@ -143,7 +153,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(write, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == [path], "nothing half-written is left"
 
 
-def test_a_clock_that_jumps_back_changes_nothing(tmp_path, monkeypatch):
+def test_clocks_that_jump_change_nothing(monkeypatch):
     expected = fit().history.state_dict()
     real, calls = time.time, []
 
@@ -152,39 +162,83 @@ def test_a_clock_that_jumps_back_changes_nothing(tmp_path, monkeypatch):
         return real() - 1000.0 * len(calls)
 
     monkeypatch.setattr(time, "time", jumping)
+    for place in ("data.loader", "data.sources"):
+        monkeypatch.setattr(f"curricula.{place}.perf_counter", jumping)
+    monkeypatch.setattr("curricula.tracking.loggers.scalars.time", SimpleNamespace(perf_counter=jumping))
     found = fit().history.state_dict()
-    assert calls, "somebody looks at the clock"
+    assert len(calls) > 60, "somebody looks at the clock"
     assert {key: str(value) for key, value in found.items()} == {key: str(value) for key, value in expected.items()}
 
 
-class Interrupted(Linear):
-    """Ctrl-C in the seventh step."""
+class Signalled(Linear):
+    """Gets a signal in the seventh step."""
 
-    at = 7
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
 
     def training_step(self, batch, batch_idx):
-        if self.global_step == self.at:
-            signal.raise_signal(signal.SIGINT)
+        if self.global_step == 7:
+            signal.raise_signal(self.number)
         return super().training_step(batch, batch_idx)
 
 
-def test_after_ctrl_c_the_state_is_in_the_checkpoint_and_the_figures_are_written(tmp_path):
+class Impatient(pl.Callback):
+    """Gets another Ctrl-C while the first is being dealt with."""
+
+    def on_exception(self, *_):
+        signal.raise_signal(signal.SIGINT)
+
+
+class FirstStep(pl.Callback):
+    """Remembers where training begins."""
+
+    def on_train_start(self, trainer, pl_module):
+        self.step = trainer.global_step
+
+
+@pytest.fixture
+def handlers():
+    """Lightning ignores Ctrl-C from the first one on."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("number", "others", "steps"),
+    [(signal.SIGINT, (), 7), (signal.SIGINT, (Impatient(),), 7), (signal.SIGTERM, (), 8)],
+    ids=["Ctrl-C", "Ctrl-C twice", "SIGTERM"],
+)
+def test_after_a_signal_the_state_is_in_the_checkpoint_and_the_figures_are_written(number, others, steps, tmp_path):
     def loader():
         return CurriculumLoader(tasks_of_constants("abc"), batch_size=4, steps_per_epoch=20)
 
+    torch.manual_seed(0)
+    undisturbed, whole = CurriculumCallback(), Linear()
+    trainer(undisturbed, max_steps=20).fit(whole, loader())
+
+    torch.manual_seed(0)
     callback, logger = CurriculumCallback(), TensorBoardLogger(tmp_path)
     options = {"max_steps": 20, "logger": logger, "log_every_n_steps": 100, "enable_checkpointing": True}
+    saver = OnExceptionCheckpoint(tmp_path, "last")
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        trainer(callback, OnExceptionCheckpoint(tmp_path, "last"), **options).fit(Interrupted(), loader())
-    assert callback.history.steps == 7
-    events = EventAccumulator(logger.log_dir).Reload()
-    assert "curriculum/policy" in events.Tags()["images"]
+        trainer(*others, callback, saver, **options).fit(Signalled(number), loader())
+    assert callback.history.steps == steps
+    assert "curriculum/policy" in EventAccumulator(logger.log_dir).Reload().Tags()["images"]
 
-    resumed = CurriculumCallback()
-    trainer(resumed, max_steps=20).fit(Linear(), loader(), ckpt_path=tmp_path / "last.ckpt")
+    resumed, model, first = CurriculumCallback(), Linear(), FirstStep()
+    trainer(first, resumed, max_steps=20).fit(model, loader(), ckpt_path=tmp_path / "last.ckpt")
+    assert first.step == steps
     assert resumed.history.steps == 20
-    assert resumed.history.column("arm")[:7].tolist() == callback.history.column("arm").tolist()
     assert resumed.teacher.open_draws() == []
+    if number == signal.SIGTERM:  # heeded between two steps; Ctrl-C costs the step that it came in
+        assert resumed.history.column("arm").tolist() == undisturbed.history.column("arm").tolist()
+        assert model.layer.weight.tolist() == whole.layer.weight.tolist()
+    else:
+        assert resumed.history.column("arm")[:7].tolist() == undisturbed.history.column("arm")[:7].tolist()
 
 
 def test_a_history_survives_a_file_that_ends_too_early(tmp_path):
