@@ -16,8 +16,8 @@ their digits is lost in a difference of large numbers."""
 LEAST_SUM = 1e-3
 LEAST_SHARE = 1e-5
 MOST_STEP = 30.0
-"""Bounds of the sum of the weights after a reward, of the rewarded one over the offset, and of the reward's step. Beyond
-them every weight is written out, for the same reason, and lest the exponential overflow."""
+"""Bounds of the sum of the weights after a reward, of the rewarded one over the offset, and of the reward's step.
+Beyond them every weight is written out, for the same reason, and lest the exponential overflow."""
 
 
 def share(weights: FloatArray, alpha: float) -> FloatArray:
@@ -71,10 +71,10 @@ class SharedWeights:
         1
     """
 
-    __slots__ = ("_leaves", "_nodes", "num_arms", "offset", "scale")
+    __slots__ = ("_leaves", "_nodes", "_written", "num_arms", "offset", "scale")
 
     def __init__(self, values: FloatArray, scale: float = 1.0, offset: float = 0.0) -> None:
-        self._write(values)
+        self._write(values.copy())
         self.scale = scale
         self.offset = offset
 
@@ -82,29 +82,35 @@ class SharedWeights:
         self.scale, self.offset = 1.0, 0.0
         self.num_arms = len(values)
         self._leaves = 1 << (self.num_arms - 1).bit_length()
+        self._written = values
+        self._nodes: list[float] = []  # until a reward or a draw needs them
+
+    def _grow(self) -> list[float]:
         level = np.zeros(self._leaves)
-        level[: self.num_arms] = values
+        level[: self.num_arms] = self._written
         levels = [level]
         while len(level) > 1:
             level = level[0::2] + level[1::2]
             levels.append(level)
         # Node 1 is the root, and the sum of its children, 2 and 3; the leaves come last.
-        self._nodes: list[float] = [0.0, *np.concatenate(levels[::-1]).tolist()]
+        self._nodes = [0.0, *np.concatenate(levels[::-1]).tolist()]
+        return self._nodes
 
     @property
     def values(self) -> list[float]:
         """The :math:`v_i`, a copy."""
-        return self._nodes[self._leaves : self._leaves + self.num_arms]
+        return self._nodes[self._leaves : self._leaves + self.num_arms] if self._nodes else self._written.tolist()
 
     def to_array(self) -> FloatArray:
         """Return all weights, shape ``(N,)``."""
-        weights: FloatArray = np.array(self.values) * self.scale
+        weights: FloatArray = (np.array(self.values) if self._nodes else self._written) * self.scale
         weights += self.offset
         return weights
 
     def __getitem__(self, arm: int) -> float:
         """Return the weight of one arm, the very number that :meth:`to_array` has for it."""
-        return self._nodes[self._leaves + arm] * self.scale + self.offset
+        value = self._nodes[self._leaves + arm] if self._nodes else float(self._written[arm])
+        return value * self.scale + self.offset
 
     def reward(self, arm: int, step: float, alpha: float) -> None:
         """Move one log-weight, make the sum of the weights 1 again, and share.
@@ -114,7 +120,8 @@ class SharedWeights:
             step: of the log-weight, finite.
             alpha: share given away, in ``[0, (N - 1) / N]``.
         """
-        nodes, num_arms, scale, offset = self._nodes, self.num_arms, self.scale, self.offset
+        nodes = self._nodes or self._grow()
+        num_arms, scale, offset = self.num_arms, self.scale, self.offset
         node = self._leaves + arm
         before = nodes[node] * scale + offset
         after = before * math.exp(min(step, MOST_STEP))
@@ -150,7 +157,7 @@ class SharedWeights:
             number: in ``[0, 1]``.
             epsilon: share of the uniform policy, in ``[0, 1]``.
         """
-        nodes, num_arms = self._nodes, self.num_arms
+        nodes, num_arms = self._nodes or self._grow(), self.num_arms
         scale = (1.0 - epsilon) * self.scale
         offset = (1.0 - epsilon) * self.offset + epsilon / num_arms
         node, first, half = 1, 0, self._leaves

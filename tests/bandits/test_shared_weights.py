@@ -95,7 +95,7 @@ def test_the_tree_holds_sums_of_its_leaves_and_never_differences():
     shared = SharedWeights(np.full(13, 1 / 13))
     for step in range(2, 500):
         shared.reward(int(rng.integers(13)), float(rng.normal(0, 3)), 1 / step)
-        nodes = shared._nodes
+        nodes = shared._nodes or shared._grow()
         assert all(nodes[k] == nodes[2 * k] + nodes[2 * k + 1] for k in range(1, 16))
         assert shared.scale >= shared_weights.LEAST_SCALE
         assert shared.offset * 13 <= shared_weights.MOST_OFFSET
@@ -137,9 +137,9 @@ def test_the_bandit_draws_and_learns_as_the_one_without_a_tree(options, num_arms
 
 class SumsNotAddedUp(SharedWeights):
     def reward(self, arm, step, alpha):
-        before = list(self._nodes)
+        before = list(self._nodes or self._grow())
         super().reward(arm, step, alpha)
-        if self.scale != 1.0:
+        if self._nodes:
             self._nodes[2 : self._leaves] = before[2 : self._leaves]
 
 
@@ -155,7 +155,9 @@ class OffsetOfOneLeafPerNode(SharedWeights):
         while half > 1:
             half >>= 1
             node *= 2
-            left = (1 - epsilon) * (self.scale * self._nodes[node] + self.offset) + epsilon / self.num_arms
+            left = (1 - epsilon) * (
+                self.scale * (self._nodes or self._grow())[node] + self.offset
+            ) + epsilon / self.num_arms
             if first + half < self.num_arms and number >= left:
                 number -= left
                 first += half

@@ -1,4 +1,4 @@
-"""Ten million rewards of every hostile kind: the policy stays one.
+"""Ten million rewards of every hostile kind: the policy stays one, and the one that is written out at every step.
 
 Run ``python -m tests.soak.updates --updates 10000000 --out docs/results``.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 from curricula import Teacher
 from curricula.bandits import Bandit, Exp3, Exp3S
+from tests.bandits.dense import DenseExp3S
 
 ARMS = 10
 CHECK_EVERY = 100_000
@@ -37,24 +38,39 @@ PROGRESS: dict[str, Callable[[int, int], float]] = {
 
 
 def last(updates: int, make: Callable[[], Bandit], progress: Callable[[int, int], float]) -> dict[str, Any]:
-    """Reward a teacher so often and return how far its policy ever was from one."""
+    """Reward a teacher so often and return how far its policy ever was from one, and from that without a tree."""
     teacher = Teacher([str(arm) for arm in range(ARMS)], bandit=make(), horizon=updates)
-    worst, least, start = 0.0, 1.0, time.perf_counter()
+    twin = without_a_tree(teacher.bandit)
+    worst, least, apart, start = 0.0, 1.0, 0.0, time.perf_counter()
     for step in range(updates):
         draw = teacher.draw()
-        teacher.reward(draw, progress(step, draw.arm))
+        reward = teacher.reward(draw, progress(step, draw.arm))
+        if twin is not None and reward is not None:
+            twin.update(draw.arm, reward, draw.probability)
         if step % CHECK_EVERY == 0 or step == updates - 1:
             policy = teacher.probabilities().tolist()
             worst = max(worst, abs(math.fsum(policy) - 1.0))
             least = min(least, *policy)
+            if twin is not None:
+                apart = max(apart, float(abs(teacher.probabilities() - twin.probabilities()).max()))
     json.dumps(teacher.state_dict(), allow_nan=False)
     seconds = time.perf_counter() - start
     return {
         "updates": updates,
         "sum_off_by": worst,
         "least_probability": least,
-        "microseconds": 1e6 * seconds / updates,
+        "off_from_dense": None if twin is None else apart,
+        "microseconds": round(1e6 * seconds / updates, 1),
     }
+
+
+def without_a_tree(bandit: Bandit) -> DenseExp3S | None:
+    """Return a bandit that learns the same with every weight written out, where the bandit has a tree."""
+    if not isinstance(bandit, Exp3S) or bandit.needs_policy:
+        return None
+    twin = DenseExp3S(eta=bandit.eta, epsilon=bandit.epsilon, alpha=bandit.alpha)
+    twin.reset(bandit.num_arms, bandit.horizon)
+    return twin
 
 
 def main() -> None:
@@ -69,6 +85,7 @@ def main() -> None:
             updates = options.updates if not rows else options.updates // 10
             row = {"bandit": name, "progress": kind, **last(updates, make, progress)}
             assert row["sum_off_by"] <= 1e-9, row
+            assert (row["off_from_dense"] or 0.0) <= 1e-9, row
             assert 0.0 < row["least_probability"] <= 1.0, row
             rows.append(row)
             print(json.dumps(row), flush=True)
