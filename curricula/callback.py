@@ -15,8 +15,9 @@ from torch.utils.data import Dataset
 
 from curricula.agreement import Outcome, Ranks
 from curricula.bandits.base import Bandit
+from curricula.checks import check_flags
 from curricula.data.loader import CurriculumLoader
-from curricula.data.options import Cost, check_flags
+from curricula.data.options import Cost
 from curricula.data.samples import HELD_OUT_TARGET
 from curricula.data.tasks import Task
 from curricula.rewards import RewardScaler

@@ -9,6 +9,7 @@ from collections import deque
 from typing import Any
 
 from curricula.bandits.base import check_range
+from curricula.checks import check_flags
 from curricula.randomness import CounterGenerator, Stream
 
 
@@ -127,7 +128,8 @@ class QuantileScaler(RewardScaler):
         self.warmup = int(check_range("warmup", warmup, 1, math.inf))
         if self.warmup > self.window:
             raise ValueError(f"warmup must be at most window={window}, got {warmup}: it would never end")
-        self.reservoir = bool(reservoir)
+        check_flags(reservoir=reservoir)
+        self.reservoir = reservoir
         self.reset()
 
     @classmethod

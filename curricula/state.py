@@ -43,6 +43,8 @@ def unseal(kind: str, state: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: if the state is of another kind, of a newer format, or damaged.
     """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"this is not the state of a curricula {kind}: got {state!r}")
     missing = [key for key in ("kind", "format", "content", "sha256") if key not in state]
     if missing or state["kind"] != kind:
         found = f"no key {missing[0]!r}" if missing else f"the kind {state['kind']!r}"

@@ -67,12 +67,14 @@ def carried_arms(saved: Sequence[str], own: Sequence[str]) -> list[int | None]:
     return [before.get(name) for name in own]
 
 
-def check_names(tasks: Sequence[str]) -> tuple[str, ...]:
+def check_names(tasks: Iterable[str]) -> tuple[str, ...]:
     """Return the task names as a tuple, or raise if they are not unique, non-empty strings."""
     if isinstance(tasks, str):
         raise TypeError(f"tasks must be a sequence of names, got the single string {tasks!r}")
     if not isinstance(tasks, Iterable):
         raise TypeError(f"tasks must be a sequence of names, got {tasks!r}")
+    if isinstance(tasks, (set, frozenset)):
+        raise TypeError("tasks must be a sequence of names, got a set, whose order differs between processes")
     names = tuple(tasks)
     if not names:
         raise ValueError("a curriculum needs at least one task, got none")

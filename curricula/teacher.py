@@ -202,17 +202,18 @@ class Teacher:
             The scaled reward in ``[-1, 1]``, or ``None`` if it was skipped.
 
         Raises:
-            TypeError: if the draw is none, or the progress is no number.
+            TypeError: if the draw is none, or the progress or the cost is no number.
             ValueError: if the draw is not open (unknown, rewarded already, or discarded) or the cost is out of range.
         """
-        if not isinstance(draw, Draw):
-            raise TypeError(f"draw must be a Draw that draw() returned, got {draw!r}")
-        if not isinstance(progress, (float, SupportsFloat)):
-            raise TypeError(f"progress must be a number, got {progress!r}: give float('nan') where it cannot be told")
+        _check_draw(draw)
+        if type(progress) is not float:
+            progress = _number("progress", progress, ": give float('nan') where it cannot be told")
+        if type(cost) is not float:
+            cost = _number("the cost of a step", cost, f" for task {draw.task!r}")
         if not (cost > 0 and math.isfinite(cost)):
             raise ValueError(f"the cost of a step must be finite and > 0, got {cost} for task {draw.task!r}")
         policy = self._close(draw)
-        rate = float(progress) / cost
+        rate = progress / cost
         if not math.isfinite(rate):
             self.skipped[draw.arm] += 1
             return None
@@ -225,8 +226,10 @@ class Teacher:
         """Close a draw that will never be rewarded.
 
         Raises:
+            TypeError: if the draw is none.
             ValueError: if the draw is not open.
         """
+        _check_draw(draw)
         self._close(draw)
 
     def open_draws(self) -> list[Draw]:
@@ -327,6 +330,20 @@ def draw_from_list(fields: Sequence[Any], tasks: Sequence[str]) -> Draw:
     """Return the draw that :func:`draw_to_list` wrote."""
     number, arm, probability, step = fields
     return Draw(number, arm, tasks[arm], probability, step)
+
+
+def _check_draw(draw: Draw) -> None:
+    if not isinstance(draw, Draw):
+        raise TypeError(f"draw must be a Draw that draw() returned, got {draw!r}")
+
+
+def _number(what: str, value: Any, hint: str) -> float:
+    try:
+        if isinstance(value, SupportsFloat):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError):  # an array or a tensor of several numbers
+        pass
+    raise TypeError(f"{what} must be a number, got {value!r}{hint}")
 
 
 def check_instance(what: str, value: Any, base: type[Any]) -> Any:

@@ -49,9 +49,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_imports_point_downwards_only():
     layers = [
+        "checks",
         "state",
         "randomness",
         "task_names",
+        "skipped_steps",
         "bandits",
         "rewards",
         "teacher",
@@ -68,8 +70,8 @@ def test_imports_point_downwards_only():
     ]
     allowed = {
         "randomness": {"state"},
-        "signals": {"randomness", "teacher", "variational"},
-        "data": {"bandits", "randomness", "state", "task_names", "teacher"},
+        "signals": {"checks", "randomness", "teacher", "variational"},
+        "data": {"bandits", "checks", "randomness", "state", "task_names", "teacher"},
     }
     package = Path(curricula.__file__).parent
     for path in package.rglob("*.py"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -88,7 +89,8 @@ class CurriculumDataModule(pl.LightningDataModule):
             **loader_options: options of :class:`CurriculumLoader`, such as ``steps_per_epoch``.
 
         Raises:
-            TypeError: if it has no ``train_dataloader()``; when training starts, if that returns no dict.
+            TypeError: if it has no ``train_dataloader()``, or an option is unknown; when training starts, if that
+                returns no dict.
 
         Example:
             >>> import torch
@@ -101,6 +103,10 @@ class CurriculumDataModule(pl.LightningDataModule):
         """
         if isinstance(datamodule, type) or not callable(getattr(datamodule, "train_dataloader", None)):
             raise TypeError(f"from_datamodule takes an instance of a LightningDataModule, got {datamodule!r}")
+        known = [name for name in inspect.signature(CurriculumLoader).parameters if name != "tasks"]
+        unknown = [name for name in loader_options if name not in known]
+        if unknown:
+            raise TypeError(f"CurriculumLoader has no options {unknown}: it has {known}")
         adopted = copy.copy(datamodule)
         vars(adopted)["train_dataloader"] = partial(_serve, adopted, loader_options)
         return adopted

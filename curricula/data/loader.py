@@ -17,9 +17,10 @@ from torch.utils.data import DataLoader, default_collate
 
 from curricula.bandits.base import check_range
 from curricula.bandits.fixed import FixedPolicy
+from curricula.checks import check_flags
 from curricula.data.cursor import Cursor, Draws
 from curricula.data.faults import LOST, RETRIES, Failure, OnError, TaskError, check_on_error, described, warn_retried
-from curricula.data.options import Collate, WorkerInit, check_flags, check_function, check_whole, length_of
+from curricula.data.options import Collate, WorkerInit, check_function, check_whole, length_of
 from curricula.data.read_times import ReadTimes
 from curricula.data.samples import Samples
 from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, as_it_is, batches_of
@@ -28,7 +29,7 @@ from curricula.data.workers import is_late, is_of_workers, pids_in, stop_workers
 from curricula.randomness import CounterGenerator, Stream, check_seed, lane_of
 from curricula.state import seal, unseal
 from curricula.task_names import TaskChanges, listed
-from curricula.teacher import Draw, Teacher
+from curricula.teacher import Draw, Teacher, check_instance
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +108,9 @@ class CurriculumLoader:
         self.grid = check_grid(grid, len(self.names))
         """Axis name to labels, or ``None``."""
         check_seed(seed)
+        for name, task in tasks.items():
+            if isinstance(task, CurriculumLoader):
+                raise TypeError(f"task {name!r} is a CurriculumLoader: give its tasks, under names of their own")
         self.tasks = dict(tasks)
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -443,9 +447,14 @@ class CurriculumLoader:
                 the order of the ranks. If not, all processes share one draw and its task's samples.
 
         Raises:
-            ValueError: if the teacher has other tasks, a loaded state has and is not to be matched, or tasks are to be
-                dropped on several ranks.
+            TypeError: if the teacher is none.
+            ValueError: if the rank or the limit is out of range, the teacher has other tasks, a loaded state has and is
+                not to be matched, or tasks are to be dropped on several ranks.
         """
+        check_instance("teacher", teacher, Teacher)
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in [0, world_size), got rank={rank}, world_size={world_size}")
+        check_whole("limit", limit, 1)
         if world_size > 1 and self.on_error == "drop":
             raise ValueError(
                 f'on_error="drop" is for one process, got {world_size} ranks: a task that fails on one rank would be '

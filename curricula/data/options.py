@@ -46,13 +46,6 @@ def check_function(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a function or None, got {value!r}")
 
 
-def check_flags(**flags: bool) -> None:
-    """Raise unless every value is ``True`` or ``False``."""
-    for name, value in flags.items():
-        if not isinstance(value, bool):  # "no" and "false" of a configuration would count as true
-            raise TypeError(f"{name} must be True or False, got {value!r}")
-
-
 def length_of(name: str, task: Any, what: str) -> int:
     """Return the length of a task, or raise ``ValueError`` that says what to give by hand."""
     try:

@@ -59,8 +59,18 @@ def check_tasks(tasks: Mapping[str, Task]) -> tuple[str, ...]:
                 f"task {name!r} must be a Dataset, an IterableDataset or an iterable of batches, got a "
                 f"{type(task).__name__}: load what it names, or give a list of its samples"
             )
+        if isinstance(task, type):
+            raise TypeError(
+                f"task {name!r} must be a Dataset, an IterableDataset or an iterable of batches, got the class "
+                f"{task.__name__}: give an instance, {task.__name__}(...)"
+            )
+        if isinstance(task, (set, frozenset)):
+            raise TypeError(
+                f"task {name!r} is a {type(task).__name__}, whose order differs from one process to the next: "
+                "give a list of its samples"
+            )
         if is_map_style(task):
-            if len(task) == 0:
+            if _length(name, task) == 0:
                 raise ValueError(f"task {name!r} is an empty dataset: leave it out, or give it samples")
         elif not isinstance(task, (Iterable, IterableDataset)):
             raise TypeError(
@@ -72,7 +82,19 @@ def check_tasks(tasks: Mapping[str, Task]) -> tuple[str, ...]:
                 f"task {name!r} is an iterator ({type(task).__name__}), which cannot start over when it is exhausted: "
                 "give the object that makes it, or wrap it in an IterableDataset"
             )
+        elif isinstance(task, DataLoader) and is_map_style(task.dataset) and len(task) == 0:
+            raise ValueError(f"task {name!r} is a DataLoader without a batch: leave it out, or give it samples")
     return names
+
+
+def _length(name: str, task: Indexed) -> int:
+    try:
+        return len(task)
+    except Exception as error:
+        raise TypeError(
+            f"task {name!r} ({type(task).__name__}) does not tell its length ({type(error).__name__}: {error}): a "
+            "dataset that is read by index needs a __len__; one that is only iterated is an IterableDataset"
+        ) from error
 
 
 def iter_is_self(task: Task) -> bool:
@@ -93,10 +115,7 @@ def check_grid(grid: Grid | None, num_tasks: int) -> dict[str, list[str]] | None
         raise TypeError(
             f'grid must be a mapping from axis to number or labels, got {grid!r}: write {{"length": 5, "repeats": 3}}'
         )
-    labels = {
-        str(axis): [str(k + 1) for k in range(values)] if isinstance(values, int) else [str(value) for value in values]
-        for axis, values in grid.items()
-    }
+    labels = {str(axis): _labels(axis, values) for axis, values in grid.items()}
     cells = math.prod(len(values) for values in labels.values())
     if cells != num_tasks:
         shape = " x ".join(f"{axis}: {len(values)}" for axis, values in labels.items())
@@ -104,4 +123,17 @@ def check_grid(grid: Grid | None, num_tasks: int) -> dict[str, list[str]] | None
             f"grid ({shape}) has {cells} cells for {num_tasks} tasks: the axes' sizes must multiply to the number of "
             "tasks, which fill the grid row by row"
         )
+    return labels
+
+
+def _labels(axis: str, values: Any) -> list[str]:
+    if isinstance(values, int) and not isinstance(values, bool) and values >= 1:
+        return [str(k + 1) for k in range(values)]
+    if isinstance(values, (str, set, frozenset, int)) or not isinstance(values, Iterable):
+        raise TypeError(
+            f"axis {axis!r} of the grid must be a number of values, at least 1, or their labels, got {values!r}"
+        )
+    labels = [str(value) for value in values]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"the labels of axis {axis!r} of the grid must differ from one another, got {labels}")
     return labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from curricula.checks import check_flags
 from curricula.signals.base import Signal
 from curricula.signals.tensors import inner_product
 
@@ -34,6 +35,7 @@ class GradientL2Gain(Signal):
     needs_gradients = True
 
     def __init__(self, *, printed_sign: bool = False) -> None:
+        check_flags(printed_sign=printed_sign)
         self.sign = 1.0 if printed_sign else -1.0
 
     def before_step(self, step: Step) -> None:

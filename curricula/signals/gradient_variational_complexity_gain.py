@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from curricula.checks import check_flags
 from curricula.signals.base import Signal
 from curricula.signals.variational_complexity_gain import check_variational
 from curricula.variational.module import Variational, variational_modules
@@ -49,6 +50,7 @@ class GradientVariationalComplexityGain(Signal):
     supports_shards = False
 
     def __init__(self, *, printed_sign: bool = False, kl_in_loss: bool = True) -> None:
+        check_flags(printed_sign=printed_sign, kl_in_loss=kl_in_loss)
         self.sign = 1.0 if printed_sign else -1.0
         self.kl_in_loss = kl_in_loss
 

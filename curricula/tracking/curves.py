@@ -45,11 +45,28 @@ class Comparison:
         curves: name of the method to one curve per seed.
         goal: the loss to reach.
         label: what the loss is, for the axis.
+
+    Raises:
+        TypeError: if the curves are not lists of curves by name, or the goal is no number.
     """
 
     curves: Mapping[str, Sequence[Curve]]
     goal: float
     label: str = "loss on the target"
+
+    def __post_init__(self) -> None:
+        check_curves(self.curves, self.goal)
+
+
+def check_curves(curves: Mapping[str, Sequence[Curve]], goal: float) -> None:
+    """Raise ``TypeError`` unless these are curves by the name of their method, and a number."""
+    if not isinstance(curves, Mapping) or not all(
+        isinstance(group, (list, tuple)) and all(isinstance(curve, Curve) for curve in group)
+        for group in curves.values()
+    ):
+        raise TypeError(f'curves must be lists of Curve by name, {{"name": [Curve(...), ...]}}, got {curves!r}')
+    if isinstance(goal, bool) or not isinstance(goal, (int, float)):
+        raise TypeError(f"goal must be a number, got {goal!r}")
 
 
 def median_curve(curves: Sequence[Curve]) -> tuple[FloatArray, FloatArray]:

@@ -56,7 +56,7 @@ def curriculum_workspace(entity: str, project: str, *, name: str = "Curriculum")
         ['Curriculum', 'Curriculum: numbers', 'Curriculum: tasks']
     """
     for what, value in (("entity", entity), ("project", project), ("name", name)):
-        if not value.strip():
+        if not isinstance(value, str) or not value.strip():
             raise ValueError(f"{what} must be the name of a W&B {_KINDS[what]}, got {value!r}")
     ws, wr = _libraries()
     pictures = [wr.MediaBrowser(title=title, media_keys=[PREFIX + key], num_columns=1) for title, key in _MEDIA]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,14 +32,7 @@ def read_history(path: str | Path) -> CurriculumHistory:
         raise FileNotFoundError(f"there is no file {path}")
     if path.suffix == CHECKPOINT:
         return _from_checkpoint(path)
-    try:
-        return CurriculumHistory.load(path)
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is no curriculum history: give a .json that was saved, or a .ckpt") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no curriculum history: it is not JSON ({error})") from None
-    except _DAMAGED as error:
-        raise ValueError(_told(error, path)) from error
+    return CurriculumHistory.load(path)
 
 
 def find_histories(path: str | Path) -> list[Path]:

@@ -75,8 +75,13 @@ class CurriculumHistory:
         max_policies: int = 400,
     ) -> None:
         self.tasks = check_names(tasks)
+        if grid is not None and not isinstance(grid, Mapping):
+            raise TypeError(f"grid must be a mapping from axis to labels, got {grid!r}")
         self.grid = None if grid is None else {axis: list(labels) for axis, labels in grid.items()}
         self.target = target
+        for what, value in (("max_rows", max_rows), ("max_policies", max_policies)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{what} must be an int, got {value!r}")
         if min(max_rows, max_policies) < 2:
             raise ValueError(f"max_rows and max_policies must be at least 2, got {max_rows} and {max_policies}")
         if target is not None and target not in self.tasks:
@@ -290,11 +295,26 @@ class CurriculumHistory:
         """Read what :meth:`save` wrote.
 
         Raises:
-            ValueError: if the file is no such record.
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is no such record, or is damaged.
         """
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is no curriculum history: give a .json that was saved, or a .ckpt") from None
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{path} is no curriculum history: it is not JSON ({error})") from None
         if not isinstance(content, dict) or "curriculum_history" not in content:
             raise ValueError(f"{path} is no curriculum history: write it with CurriculumHistory.save()")
+        try:
+            return cls._from_json(content)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"{path}: the history is damaged ({type(error).__name__}: {error})") from error
+
+    @classmethod
+    def _from_json(cls, content: dict[str, Any]) -> CurriculumHistory:
         history = cls(content["tasks"])
         history._load_header(content)
         history._first_losses = _floats(content["first_losses"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from curricula.tracking.checks import check_groups, check_history
 from curricula.tracking.curves import Comparison
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.panels import json_for_page, panels
@@ -39,6 +40,10 @@ class Section:
         history: the run whose curriculum is shown.
         comparison: losses of several methods on the way to a goal.
         runs: histories of several runs by name, shown side by side; several of one name (its seeds) become a band.
+
+    Raises:
+        TypeError: if a part is of another kind.
+        ValueError: if the rows of the table have not the same columns.
     """
 
     title: str
@@ -47,6 +52,19 @@ class Section:
     history: CurriculumHistory | None = None
     comparison: Comparison | None = None
     runs: Mapping[str, Sequence[CurriculumHistory]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.title, str) or not isinstance(self.text, str):
+            raise TypeError(f"title and text of a Section must be strings, got {self.title!r} and {self.text!r}")
+        if not isinstance(self.table, (list, tuple)) or not all(isinstance(row, Mapping) for row in self.table):
+            raise TypeError(f"table of a Section must be a list of rows, [{{column: value}}, ...], got {self.table!r}")
+        if len({tuple(row) for row in self.table}) > 1:
+            raise ValueError(f"the rows of a Section's table must have the same columns, got {self.table!r}")
+        if self.history is not None:
+            check_history(self.history)
+        if self.comparison is not None and not isinstance(self.comparison, Comparison):
+            raise TypeError(f"comparison of a Section must be a Comparison, got {self.comparison!r}")
+        check_groups(self.runs, "runs")
 
 
 def write_report(path: str | Path, sections: Sequence[Section], *, title: str = "Curriculum") -> Path:
@@ -65,6 +83,7 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
 
     Raises:
         ImportError: if the ``plots`` extra is not installed.
+        TypeError: if the sections are no list of them.
         ValueError: if there is no section.
 
     Example:
@@ -80,6 +99,8 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
         ...     write_report(f"{folder}/page.html", [Section("A run", history=history)]).stat().st_size > 10_000
         True
     """
+    if not isinstance(sections, (list, tuple)) or not all(isinstance(section, Section) for section in sections):
+        raise TypeError(f"sections must be a list of Section, got {sections!r}: [Section(title, history=history)]")
     if not sections:
         raise ValueError("a report needs at least one Section, got none")
     try:

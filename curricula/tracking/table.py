@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.summary import peak_steps, shares
 from curricula.tracking.whole_files import written_whole
@@ -69,6 +70,7 @@ def write_table(history: CurriculumHistory, path: str | Path, *, table: str = "s
         The path.
 
     Raises:
+        TypeError: if the history is none.
         ImportError: for Parquet, if the ``table`` extra is not installed.
         ValueError: if the path ends in something else, or there is no such table.
 
@@ -78,6 +80,7 @@ def write_table(history: CurriculumHistory, path: str | Path, *, table: str = "s
         ...     write_table(CurriculumHistory(["easy", "hard"]), f"{folder}/history.csv").read_text().strip()
         'step,task,arm,probability,progress,reward,loss'
     """
+    check_history(history)
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"a table is written as one of {', '.join(SUFFIXES)}, got {path.name!r}")

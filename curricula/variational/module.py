@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parameter import UninitializedParameter
 
+from curricula.checks import check_flags
 from curricula.variational.gaussian import Gradients, best_prior, divergence, divergence_gradients, inverse_softplus
 from curricula.variational.gaussian import sample as draw
 
@@ -87,6 +88,9 @@ class Variational(nn.Module):
         super().__init__()
         _check_above_zero("samples", samples)
         _check_above_zero("sigma", sigma)
+        check_flags(prior_per_tensor=prior_per_tensor)
+        if not isinstance(deterministic, tuple) or not all(isinstance(kind, type) for kind in deterministic):
+            raise TypeError(f"deterministic must be a tuple of types of layers, got {deterministic!r}")
         self.names = _gaussian_names(module, deterministic)
         self.module = module
         self.samples = samples
@@ -182,10 +186,14 @@ def variational_modules(module: nn.Module) -> list[Variational]:
         >>> len(variational_modules(network))
         1
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
     return [part for part in module.modules() if isinstance(part, Variational)]
 
 
 def _check_above_zero(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
 

@@ -24,6 +24,7 @@ from curricula.tracking.charts.style import (
     small,
     steps_axis,
 )
+from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.summary import (
     binned_losses,
@@ -53,6 +54,7 @@ def losses_chart(history: CurriculumHistory) -> go.Figure:
     Returns:
         A ``plotly.graph_objects.Figure``.
     """
+    check_history(history)
     if not np.isfinite(history.column("loss")).any():
         return says("no loss was recorded")
     title = "Training loss of each task"
@@ -75,6 +77,7 @@ def rewards_chart(history: CurriculumHistory) -> go.Figure:
     Returns:
         A ``plotly.graph_objects.Figure``.
     """
+    check_history(history)
     if not np.isfinite(history.column("reward")).any():
         return says("no reward was recorded")
     title = "Reward of each task"
@@ -94,6 +97,7 @@ def draws_chart(history: CurriculumHistory) -> go.Figure:
     Returns:
         A ``plotly.graph_objects.Figure``.
     """
+    check_history(history)
     if not history.steps:
         return says("no step was recorded")
     title = "Steps spent on each task"

@@ -38,6 +38,8 @@ def comparison_chart(comparison: Comparison) -> go.Figure:
     Returns:
         A ``plotly.graph_objects.Figure``.
     """
+    if not isinstance(comparison, Comparison):
+        raise TypeError(f"comparison must be a Comparison, got {comparison!r}: Comparison(curves, goal)")
     groups = {name: list(group) for name, group in comparison.curves.items() if group}
     if not groups:
         return says("no run was recorded")

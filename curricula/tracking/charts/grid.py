@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from curricula.bandits.base import FloatArray
 from curricula.tracking.charts.style import TARGET, label, labels, new_chart, says, small
+from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.summary import policy_in_parts
 
@@ -41,6 +42,7 @@ def grid_chart(history: CurriculumHistory) -> go.Figure:
     Returns:
         A ``plotly.graph_objects.Figure``; ``layout.sliders[0].steps`` restyle its only trace.
     """
+    check_history(history)
     if axes_of(history) is None:
         return says("the tasks lie on no grid of two axes")
     if not history.steps:

@@ -23,6 +23,7 @@ from curricula.tracking.charts.style import (
     small,
     steps_axis,
 )
+from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.names import counted
 from curricula.tracking.summary import effective_numbers, leading, policy_in_parts
@@ -39,6 +40,7 @@ def policy_chart(history: CurriculumHistory) -> go.Figure:
     Returns:
         A ``plotly.graph_objects.Figure``.
     """
+    check_history(history)
     if not history.steps:
         return says("no step was recorded")
     many = len(history.tasks) > FEW

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from curricula.tracking.charts.style import GREY, colour, faded, new_chart, says, small, steps_axis
+from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.summary import binned_quantiles, part_edges
 
@@ -25,6 +26,7 @@ def quantiles_chart(history: CurriculumHistory) -> go.Figure:
     Returns:
         A ``plotly.graph_objects.Figure``.
     """
+    check_history(history)
     if not np.isfinite(history.column("progress")).any():
         return says("no progress was recorded")
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.07)

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from curricula.tracking.charts.comparison import group_colours
 from curricula.tracking.charts.style import dash, faded, labels, loss_axis, new_chart, says, small, steps_axis
+from curricula.tracking.checks import check_groups
 from curricula.tracking.groups import Band, Line, band, effective_line, mean_loss_line, target_loss_line
 from curricula.tracking.history import CurriculumHistory
 
@@ -32,6 +33,7 @@ def runs_chart(groups: Mapping[str, Sequence[CurriculumHistory]]) -> go.Figure:
     Returns:
         A ``plotly.graph_objects.Figure``.
     """
+    check_groups(groups, "groups")
     begun = {name: [run for run in group if run.steps] for name, group in groups.items()}
     begun = {name: group for name, group in begun.items() if group}
     if not begun:

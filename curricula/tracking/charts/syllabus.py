@@ -21,6 +21,7 @@ from curricula.tracking.charts.style import (
     small,
     steps_axis,
 )
+from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.summary import leading, peak_steps, shares, spans
 
@@ -38,6 +39,7 @@ def syllabus_chart(history: CurriculumHistory) -> go.Figure:
     Returns:
         A ``plotly.graph_objects.Figure``.
     """
+    check_history(history)
     if not history.steps:
         return says("no step was recorded")
     return _rows(history) if axes_of(history) is None else _maps(history)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from curricula.tracking.curves import Curve, median_curve, median_reached
+from curricula.tracking.curves import Curve, check_curves, median_curve, median_reached
 from curricula.tracking.figures.style import COLOURS, new_figure, says, shown, steps_axis, styled, tidy
 from curricula.tracking.summary import loss_scale
 
@@ -29,6 +29,7 @@ def comparison_figure(
         goal: the loss to reach.
         label: of the loss.
     """
+    check_curves(curves, goal)
     groups = {name: list(group) for name, group in curves.items() if group}
     figure = new_figure(9.0, 3.6 + 0.25 * max(0, len(groups) - 2))
     if not groups:

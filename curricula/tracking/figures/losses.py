@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from curricula.tracking.checks import check_history
 from curricula.tracking.figures.style import (
     COLOURS,
     FEW,
@@ -37,6 +38,7 @@ def losses_figure(history: CurriculumHistory) -> Figure:
     Args:
         history: without a step, or without a finite loss, the figure says so.
     """
+    check_history(history)
     many = len(history.tasks) > FEW
     figure = new_figure(9.0, min(8.0, 2.4 + 0.16 * len(history.tasks)) if many else 4.0)
     losses = history.column("loss")

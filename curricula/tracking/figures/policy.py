@@ -10,6 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from curricula.tracking.checks import check_history
 from curricula.tracking.figures.style import (
     COLOURS,
     FEW,
@@ -36,6 +37,7 @@ def policy_figure(history: CurriculumHistory) -> Figure:
     Args:
         history: of any length; without a step, the figure says so.
     """
+    check_history(history)
     many = len(history.tasks) > FEW
     height = min(9.0, 3.2 + 0.16 * len(history.tasks)) if many else 4.8
     figure = new_figure(9.0, height)

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from curricula.bandits.base import FloatArray
+from curricula.tracking.checks import check_history
 from curricula.tracking.figures.style import (
     COLOURS,
     TARGET,
@@ -41,6 +42,7 @@ def syllabus_figure(history: CurriculumHistory) -> Figure:
     Args:
         history: without a step, the figure says so.
     """
+    check_history(history)
     if not history.steps:
         return says(new_figure(9.0, 3.0), "no step was recorded")
     grid = [len(labels) for labels in (history.grid or {}).values()]

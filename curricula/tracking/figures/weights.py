@@ -39,6 +39,8 @@ def weights_figure(network: Variational) -> Figure:
         >>> weights_figure(Variational(nn.Linear(8, 4), samples=1000)).get_axes()[0].get_title(loc="left")
         'Means of 36 weights, and the prior'
     """
+    if not isinstance(network, Variational):
+        raise TypeError(f"network must be a Variational, got {network!r}")
     gaussians = [
         [_numbers(part) for part in (mean, softplus(rho), prior_mean, softplus(prior_rho))]
         for mean, rho, prior_mean, prior_rho in network.gaussians()
