@@ -9,7 +9,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+import torch
 
+from curricula import CurriculumCallback, CurriculumLoader
 from tests.examples.outcomes import outcome
 from tests.examples.processes import run_together
 
@@ -62,6 +64,36 @@ def temporary():
     shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_checkpoint_is_reported_every_so_many_steps_when_they_have_taught_the_curriculum(accumulation, monkeypatch):
+    import lightning.pytorch as pl
+    import ray.train
+
+    from examples.ray.report import CHECKPOINT, ReportEveryNSteps
+    from examples.ray.train import Regression, waves
+
+    reported = []
+
+    def report(metrics, checkpoint):
+        with checkpoint.as_directory() as folder:
+            content = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
+        open_draws = content["callbacks"]["CurriculumCallback"]["teacher"]["content"]["open"]
+        reported.append((metrics["step"], content["global_step"], open_draws))
+
+    monkeypatch.setattr(ray.train, "report", report)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=7,
+        accumulate_grad_batches=accumulation,
+        callbacks=[ReportEveryNSteps(3), CurriculumCallback()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Regression(), CurriculumLoader(waves(), batch_size=8, steps_per_epoch=30))
+    assert reported == [(3, 3, []), (6, 6, [])]
+
+
 def test_numbers_of_workers_that_cannot_share_the_batch_are_refused(tmp_path):
     from examples.ray.train import run
 
@@ -78,7 +110,7 @@ def test_a_run_that_loses_a_worker_ends_as_one_that_does_not(tmp_path, temporary
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
-    done = run_together(tmp_path, {"driver": [script, tmp_path, temporary]}, timeout=170, driver=environment)
+    done = run_together(tmp_path, {"driver": [script, tmp_path, temporary]}, timeout=240, driver=environment)
     code, said = done["driver"]
     assert code == 0, said[-5000:]
     starts = [json.loads(line) for line in (tmp_path / "starts.txt").read_text().splitlines()]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import tempfile
 
 import pytest
 import torch
 
-from examples.torchrun.train import GLOBAL_BATCH, delete_leftovers, newest, train
+from examples.torchrun.train import GLOBAL_BATCH, WholeCheckpoints, delete_leftovers, newest, train
 from tests.examples.outcomes import outcome
 from tests.examples.processes import run_together
 from tests.ranks import on_ranks
@@ -44,6 +45,7 @@ main([Killed()])
 
 
 def train_whole(folder):
+    tempfile.mkstemp = None  # where Lightning would write checkpoints to
     train(folder, steps=STEPS, save_every=SAVE_EVERY)
 
 
@@ -106,6 +108,22 @@ def test_a_start_finds_the_newest_checkpoint_and_leaves_two(tmp_path):
     assert newest(tmp_path) == tmp_path / "step=110.ckpt"
     delete_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final.ckpt", "step=100.ckpt", "step=110.ckpt"]
+
+
+def test_a_save_that_is_cut_short_leaves_the_checkpoint_that_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "step=10.ckpt"
+    WholeCheckpoints().save_checkpoint({"step": 10}, path)
+
+    def cut_short(content, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        WholeCheckpoints().save_checkpoint({"step": 20}, path)
+    assert torch.load(path, weights_only=True) == {"step": 10}
+    delete_leftovers(path.parent)
+    assert [path.name for path in path.parent.iterdir()] == ["step=10.ckpt"]
 
 
 def test_a_store_that_outlives_the_processes_is_refused(tmp_path, monkeypatch):
