@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from curricula.task_names import listed, printable
 from curricula.tracking.dashboard import add_arguments, create_dashboard
 from curricula.tracking.files import find_histories, read_history, run_name
 from curricula.tracking.groups import same_tasks
@@ -47,9 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         path = options.command(parser, options)
     except (OSError, ValueError, ImportError) as error:
-        print(f"python -m curricula: {error}", file=sys.stderr)  # noqa: T201
+        # Names of runs, tasks and files may hold anything, and a terminal would obey what it must only show.
+        print(printable(f"python -m curricula: {error}"), file=sys.stderr)  # noqa: T201
         return 1
-    print(path)  # noqa: T201
+    print(printable(str(path)))  # noqa: T201
     return 0
 
 
@@ -92,7 +94,8 @@ def _table(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path
         parser.error(f"-o: a table ends in .csv or .parquet, got {options.out.name!r}")
     runs = list(_read(options.run))
     if len(runs) > 1:
-        raise ValueError(f"{options.run} holds {len(runs)} runs ({', '.join(name for name, _ in runs)}): give one file")
+        names = listed([name for name, _ in runs])
+        raise ValueError(f"{options.run} holds {len(runs)} runs ({names}): give one file")
     return write_table(runs[0][1], options.out, table=options.table)
 
 

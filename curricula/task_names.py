@@ -56,6 +56,16 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     return f"{list(names[:most])}" + (f" and {further} more" if further > 0 else "")
 
 
+def printable(text: str) -> str:
+    r"""Return text in which all that a terminal would obey instead of show is written as its escape.
+
+    Example:
+        >>> print(printable("red \x1b[31m\nand back"))
+        red \x1b[31m\nand back
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
 def carried_arms(saved: Sequence[str], own: Sequence[str]) -> list[int | None]:
     """Return, for every task of now, its arm in the checkpoint; ``None`` for a new one.
 

@@ -69,7 +69,7 @@ def test_a_table(runs):
         (["report", "nowhere.json"], "there is no file or folder nowhere.json"),
         (["report", "me=nowhere.json"], "there is no file or folder nowhere.json"),
         (["report", "note.txt"], "note.txt is no curriculum history"),
-        (["table", "runs", "-o", "a.csv"], "runs holds 3 runs (a, b, c): give one file"),
+        (["table", "runs", "-o", "a.csv"], "runs holds 3 runs (['a', 'b', 'c']): give one file"),
         (["report", "runs", "-o", "note.txt/page.html"], "note.txt"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from curricula.task_names import check_names
+from curricula.task_names import check_names, printable
 
 
 class Batches(Protocol):
@@ -118,7 +118,7 @@ def check_grid(grid: Grid | None, num_tasks: int) -> dict[str, list[str]] | None
     labels = {str(axis): _labels(axis, values) for axis, values in grid.items()}
     cells = math.prod(len(values) for values in labels.values())
     if cells != num_tasks:
-        shape = " x ".join(f"{axis}: {len(values)}" for axis, values in labels.items())
+        shape = " x ".join(f"{printable(axis)}: {len(values)}" for axis, values in labels.items())
         raise ValueError(
             f"grid ({shape}) has {cells} cells for {num_tasks} tasks: the axes' sizes must multiply to the number of "
             "tasks, which fill the grid row by row"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 
 def shortened(name: str, length: int) -> str:
@@ -41,11 +41,34 @@ def distinct(names: Sequence[str], length: int) -> list[str]:
     """
     short = [shortened(name, length) for name in names]
     counts, seen = Counter(short), Counter[str]()
-    for place, name in enumerate(short):
-        if counts[name] > 1:
-            seen[name] += 1
-            short[place] = f"{name} #{seen[name]}"
-    return short
+    return [numbered(name, counts, seen) if counts[name] > 1 else name for name in short]
+
+
+def numbered(name: str, taken: Container[str], seen: Counter[str], form: str = "%s #%d") -> str:
+    """Return a name with the next number that makes it none of those that are taken, and count it.
+
+    Example:
+        >>> seen = Counter()
+        >>> numbered("a", {"a #1"}, seen), numbered("a", {"a #1"}, seen)
+        ('a #2', 'a #3')
+    """
+    while True:
+        seen[name] += 1
+        text = form % (name, seen[name])
+        if text not in taken:
+            return text
+
+
+def unlike(name: str, others: Container[str]) -> str:
+    """Return a name of our own for what stands beside tasks, longer by a sign where a task is called so.
+
+    Example:
+        >>> unlike("all others", ["a", "b"]), unlike("all others", ["a", "all others"])
+        ('all others', 'all others…')
+    """
+    while name in others:
+        name += "…"
+    return name
 
 
 def counted(count: int, what: str) -> str:

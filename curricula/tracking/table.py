@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,10 @@ def write_table(history: CurriculumHistory, path: str | Path, *, table: str = "s
 
     Numbers that are not finite become nulls (empty in CSV). The file appears whole or not at all.
 
+    Parquet has the names of the tasks as they are. In CSV they are made safe for programs that take text for more than it
+    is: one that a spreadsheet would read as a formula gets an apostrophe before it, and control characters other than tab
+    and line feed become U+FFFD. The column ``arm`` tells the tasks apart in any case.
+
     Args:
         history: of any length.
         path: ends in ``.csv`` (UTF-8, with a header) or ``.parquet``; missing folders are made.
@@ -107,7 +112,20 @@ def _write_csv(path: Path, columns: dict[str, list[Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator=os.linesep)
         writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        safe = {
+            name: [_cell(value) for value in values] if name == "task" else values for name, values in columns.items()
+        }
+        writer.writerows(zip(*safe.values(), strict=True))
+
+
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _cell(name: str) -> str:
+    text = _CONTROL.sub("\ufffd", name)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def _parquet_writer() -> Callable[[Path, dict[str, list[Any]]], None]:

@@ -26,6 +26,7 @@ from curricula.tracking.charts.style import (
 )
 from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
+from curricula.tracking.names import unlike
 from curricula.tracking.summary import (
     binned_losses,
     binned_means,
@@ -169,7 +170,7 @@ def _map(
     rows = values[kept]
     if len(others):
         rows = np.vstack([rows, means(values[others])])
-        names.append(f"mean of {len(others):,} others")
+        names.append(unlike(f"mean of {len(others):,} others", names))
     finite = rows[np.isfinite(rows)]
     low, high = limits or (0.0 if percent else float(finite.min()), float(finite.max()))
     bar: dict[str, Any] = {"title": {"text": what, "side": "right", "font": {"size": 11}}, "thickness": 12}

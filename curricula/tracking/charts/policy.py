@@ -25,7 +25,7 @@ from curricula.tracking.charts.style import (
 )
 from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
-from curricula.tracking.names import counted
+from curricula.tracking.names import counted, unlike
 from curricula.tracking.summary import effective_numbers, leading, policy_in_parts
 
 
@@ -84,7 +84,7 @@ def _map(figure: go.Figure, history: CurriculumHistory) -> None:
     names = labels([history.tasks[arm] for arm in kept], history.target)
     if len(others):
         rows = np.vstack([rows, policies.T[others].mean(axis=0)])
-        names.append(f"mean of {len(others):,} others")
+        names.append(unlike(f"mean of {len(others):,} others", names))
     multiples = rows * tasks
     most = max(2.0, float(multiples.max()))
     least = min(0.5, max(float(multiples.min()), most / 1000, 1e-3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from curricula.tracking.names import shortened
+from curricula.tracking.names import numbered, shortened
 from curricula.tracking.summary import loss_scale
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C0659A", "#A87A00", "#2F8FC6", "#7A5195", "#8C564B", "#666666", "#8A7900")
@@ -59,15 +60,12 @@ def labels(names: Iterable[str], target: str | None = None, length: int = 32) ->
         >>> labels(["a", "b", "b "], target="b")
         ['a', '<b>b (target)</b>', 'b']
     """
-    found: dict[str, int] = {}
-    result = []
-    for name in names:
-        text = label(name, length)
-        if name == target:
-            text = f"<b>{text} (target)</b>"
-        found[text] = found.get(text, 0) + 1
-        result.append(text if found[text] == 1 else f"{text} [{found[text]}]")
-    return result
+    texts = [label(name, length) if name != target else f"<b>{label(name, length)} (target)</b>" for name in names]
+    first = {text: place for place, text in reversed([*enumerate(texts)])}
+    seen = Counter(dict.fromkeys(first, 1))
+    return [
+        text if first[text] == place else numbered(text, first, seen, "%s [%d]") for place, text in enumerate(texts)
+    ]
 
 
 def colour(place: int) -> str:

@@ -48,13 +48,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def shown(name: str, length: int = 26) -> str:
-    r"""Return a task name fit to be drawn: no control characters, no mathematics, not too long.
+    r"""Return a task name fit to be drawn: no control characters, no mathematics, not too long, not left out.
 
     Example:
         >>> print(shown("costs $5\n and more than anybody would believe"))
         costs \$5 and m…uld believe
     """
-    return shortened(name, length).replace("$", r"\$")
+    text = shortened(name, length).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text  # matplotlib's legends leave out what begins so
 
 
 def name_rows(axes: Axes, tasks: Sequence[str], target: str | None) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from curricula.bandits.base import FloatArray
 from curricula.tracking.history import CurriculumHistory
-from curricula.tracking.names import distinct
+from curricula.tracking.names import distinct, unlike
 from curricula.tracking.summary import binned_means, leading, part_edges, policy_in_parts
 
 TASKS = 10
@@ -36,7 +36,7 @@ def policy_lines(history: CurriculumHistory) -> Lines:
     shown, others = leading(history, TASKS)
     names, values = _names(history, shown.tolist()), [policies[:, arm] for arm in shown]
     if len(others):
-        names.append("all others")
+        names.append(unlike("all others", names))
         values.append(policies[:, others].sum(axis=1))
     return Lines(names, [edges[:-1]] * len(values), values)
 
@@ -59,5 +59,5 @@ def mean_lines(history: CurriculumHistory, column: str) -> Lines:
 
 
 def _names(history: CurriculumHistory, arms: list[int]) -> list[str]:
-    names = distinct([history.tasks[arm] for arm in arms], 40)
-    return [name + " (target)" * (history.tasks[arm] == history.target) for name, arm in zip(names, arms, strict=True)]
+    tasks = [history.tasks[arm] for arm in arms]
+    return distinct([name + " (target)" * (name == history.target) for name in tasks], 48)

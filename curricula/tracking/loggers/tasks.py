@@ -8,7 +8,7 @@ import numpy as np
 
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers.numbers import plain
-from curricula.tracking.names import shortened
+from curricula.tracking.names import distinct, shortened
 from curricula.tracking.summary import binned_means, leading, peak_steps, shares
 
 COLUMNS = ("draws", "share", "first loss", "last loss", "mean reward", "step of peak probability")
@@ -16,6 +16,12 @@ COLUMNS = ("draws", "share", "first loss", "last loss", "mean reward", "step of 
 
 ROWS = 2000
 """Most tasks in the table."""
+
+
+def task_columns(history: CurriculumHistory) -> list[str]:
+    """Return the names of the columns: the task, the axes of the grid, and :data:`COLUMNS`, all different."""
+    axes = distinct(["task", *(history.grid or {}), *COLUMNS], 80)[1 : 1 + len(history.grid or {})]
+    return ["task", *axes, *COLUMNS]
 
 
 def task_rows(history: CurriculumHistory) -> list[list[str | float | None]]:

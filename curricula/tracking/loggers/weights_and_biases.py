@@ -11,7 +11,7 @@ from curricula.tracking.loggers.lines import Lines, mean_lines, policy_lines
 from curricula.tracking.loggers.numbers import plain
 from curricula.tracking.loggers.scalars import PREFIX
 from curricula.tracking.loggers.sink import Sink
-from curricula.tracking.loggers.tasks import COLUMNS, task_rows
+from curricula.tracking.loggers.tasks import task_columns, task_rows
 
 if TYPE_CHECKING:
     from curricula.tracking.history import CurriculumHistory
@@ -88,7 +88,7 @@ def _plot(lines: Lines, title: str) -> Any:
 def _table(history: CurriculumHistory) -> Any:
     import wandb
 
-    columns: list[str | int] = ["task", *(history.grid or {}), *COLUMNS]
+    columns: list[str | int] = [*task_columns(history)]
     return wandb.Table(columns=columns, data=task_rows(history), allow_mixed_types=True)
 
 
