@@ -62,9 +62,9 @@ def write_table(history: CurriculumHistory, path: str | Path, *, table: str = "s
 
     Numbers that are not finite become nulls (empty in CSV). The file appears whole or not at all.
 
-    Parquet has the names of the tasks as they are. In CSV they are made safe for programs that take text for more than it
-    is: one that a spreadsheet would read as a formula gets an apostrophe before it, and control characters other than tab
-    and line feed become U+FFFD. The column ``arm`` tells the tasks apart in any case.
+    Parquet has the names of the tasks as they are. In CSV they are made safe for programs that take text for more than
+    it is: one that a spreadsheet would read as a formula gets an apostrophe before it, and control characters other
+    than tab and line feed become U+FFFD. The column ``arm`` tells the tasks apart in any case.
 
     Args:
         history: of any length.
