@@ -53,10 +53,11 @@ dist: ## wheel and source distribution, by a build environment of which every fi
 	rm -rf dist
 	.venv-dist/bin/hatchling build
 
-oldest: ## golden traces and checkpoints with the oldest numpy, torch and Lightning (Linux, Python 3.10)
+oldest: ## golden traces, checkpoints and resuming with the oldest numpy, torch and Lightning (Linux, Python 3.10)
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r requirements/oldest.txt
-	.venv-oldest/bin/python -m pytest -q tests/bandits/test_golden.py tests/test_golden_checkpoints.py
+	.venv-oldest/bin/python -m pytest -q tests/bandits/test_golden.py tests/test_golden_checkpoints.py \
+		tests/test_weights_only.py tests/test_damaged_checkpoints.py tests/test_resume.py
 
 soak: $(STAMP) ## 100 kills, ten million updates, the statistical tests 50 times (three quarters of an hour)
 	$(BIN)/python -m tests.soak.kills --kills 100 --out docs/results

@@ -1,7 +1,7 @@
 """Checkpoints of every version are loaded, and resumed as if nothing had happened.
 
 The files in ``golden_checkpoints/`` are written by ``python -m tests.golden_checkpoints.runs``, once per version, and
-never again. The first one is of the time before the history had a seal.
+never again. Those of ``0.1.0a`` are of the time before the history had a seal, or Exp3.S its tree.
 """
 
 from __future__ import annotations

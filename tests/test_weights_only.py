@@ -68,7 +68,7 @@ def train(teacher, steps=40):
         teacher.tasks,
         grid={"size": ["s", "m"]} if len(teacher.tasks) == 2 else None,
         target=teacher.tasks[-1],
-        max_rows=np.int64(20),
+        max_rows=20,
     )
     for step in range(steps):
         draw = teacher.draw()
@@ -105,6 +105,11 @@ def test_numbers_of_numpy_and_names_of_an_enum_are_saved_as_plain_ones():
     assert teacher.state_dict()["content"]["tasks"] == history.state_dict()["content"]["tasks"] == ["easy", "hard"]
     teacher = Teacher(names, bandit=FixedPolicy(np.array([1, 2])))
     check(teacher, train(teacher))
+
+
+def test_a_sealed_state_is_plain_whatever_it_was_made_of():
+    odd = {Name.EASY: np.float64(0.5), "more": (np.int64(3), np.bool_(True), np.str_("text"), Name.HARD, [None])}
+    assert repr(seal("thing", odd)["content"]) == "{'easy': 0.5, 'more': [3, True, 'text', 'hard', [None]]}"
 
 
 def test_what_has_no_plain_form_cannot_be_sealed():
