@@ -35,6 +35,8 @@ from curricula.tracking.loggers import Loggers
 from curricula.tracking.names import shortened
 from curricula.tracking.progress_bar import ProgressBarEntry
 from curricula.trainers import (
+    batches_per_draw,
+    check_alone,
     check_independent,
     check_micro_batches,
     check_strategy,
@@ -125,6 +127,8 @@ class CurriculumCallback(pl.Callback):
         self._loader: CurriculumLoader | None = None
         self._history: CurriculumHistory | None = None
         self._loaded: dict[str, Any] | None = None
+        self._seen: dict[str, Any] | None = None
+        self._evaluates = False
         self._draws: tuple[Draw, ...] = ()
         self._step: Step | None = None
         self._stepped = False
@@ -140,15 +144,15 @@ class CurriculumCallback(pl.Callback):
     @property
     def teacher(self) -> Teacher:
         """The teacher in charge; there is one from the start of training on."""
-        if self._teacher is None and self._loaded is not None:
-            self._look_back(self._loaded)
+        if self._teacher is None:
+            self._look_back()
         return _started("teacher", self._teacher)
 
     @property
     def history(self) -> CurriculumHistory:
         """The record of the run; there is one from the start of training on."""
-        if self._history is None and self._loaded is not None:
-            self._look_back(self._loaded)
+        if self._history is None:
+            self._look_back()
         return _started("history", self._history)
 
     @property
@@ -159,9 +163,11 @@ class CurriculumCallback(pl.Callback):
     # ---------------------------------------------------------------- start
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Refuse a signal whose needs are not met."""
-        if stage != "fit":
+        """Refuse a second callback, and a signal whose needs are not met."""
+        self._evaluates = stage != "fit"
+        if self._evaluates:
             return
+        check_alone(trainer, type(self).__name__)
         try:
             self.signal.check(pl_module, self._target_name)
         except ValueError as error:
@@ -210,8 +216,9 @@ class CurriculumCallback(pl.Callback):
             self.teacher,
             rank=rank,
             world_size=world_size,
-            micro_batches=lambda: trainer.accumulate_grad_batches,
+            micro_batches=lambda: batches_per_draw(trainer),
             epoch_length=lambda: trainer.num_training_batches,
+            evaluates=lambda: trainer.evaluating or trainer.predicting,
             limit=overfit_limit(trainer),
             strict=self._strict,
             independent=self._independent,
@@ -270,8 +277,11 @@ class CurriculumCallback(pl.Callback):
                 listed(changes.gone),
             )
 
-    def _look_back(self, state: dict[str, Any]) -> None:
+    def _look_back(self) -> None:
         # A run that was over when it was resumed: nothing was trained, and what was recorded can be looked at.
+        state = self._loaded or self._seen
+        if state is None:
+            return
         _check_parts(state)
         self._teacher = Teacher(unseal("teacher", state["teacher"])["tasks"], **self._options)
         self._teacher.load_state_dict(state["teacher"])
@@ -306,7 +316,7 @@ class CurriculumCallback(pl.Callback):
             with self._loggers.signal_time:
                 micro.loss = self._probe.loss(batch, batch_idx, micro.random_state)
         if self._cost is not None:
-            micro.cost = float(self._cost(batch))
+            micro.cost = _number("cost(batch)", self._cost(batch))
         self._step.add(micro)
 
     def _tasks_left(self) -> tuple[str, ...]:
@@ -373,7 +383,7 @@ class CurriculumCallback(pl.Callback):
         progress = math.nan
         if known or self._ranks.number > 1:  # what is measured may wait for the other ranks
             with self._loggers.signal_time:
-                progress = float(self.signal.after_step(step))
+                progress = _number("after_step() of the signal", self.signal.after_step(step))
         return Outcome(progress if known else math.nan, step.cost, step.loss, stepped)
 
     def _reward(self, step: Step, outcomes: list[Outcome]) -> None:
@@ -420,6 +430,7 @@ class CurriculumCallback(pl.Callback):
         if self._loader is not None:
             self._progress_bar.remove()
             self._loader = None
+        self._evaluates = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides the next draws, and the history."""
@@ -428,8 +439,18 @@ class CurriculumCallback(pl.Callback):
         return {"teacher": self._teacher.state_dict(), "history": self._history.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the state of a checkpoint until the loader and its tasks are known."""
-        self._loaded = state_dict or None
+        """Keep the state of a checkpoint until the loader and its tasks are known.
+
+        Of one that is evaluated, only to be looked at: a training that follows does not go on from it. After a trial in
+        the middle of a training, such as a search for the learning rate, the curriculum goes on: draws were spent.
+        """
+        if self._loader is not None:
+            self._abandon_step()
+            self._loader.discard_lost(step_is_over=True)
+        elif self._evaluates:
+            self._seen = state_dict or None
+        else:
+            self._loaded = state_dict or None
 
     def _progress_bar_items(self) -> dict[str, str]:
         draw = self.current_draw
@@ -455,5 +476,15 @@ def _sample(trainer: pl.Trainer, loader: CurriculumLoader, task: str) -> Any:
 
 def _started(name: str, value: T | None) -> T:
     if value is None:
-        raise RuntimeError(f"the callback has no {name} before training starts: call trainer.fit() first")
+        raise RuntimeError(
+            f"the callback has no {name} before training starts: call trainer.fit() first, with a step to train. One "
+            "that several trainers share has none any more when one of them is done: give each a callback of its own"
+        )
     return value
+
+
+def _number(what: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{what} must be a number, got {value!r}") from None

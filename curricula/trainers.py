@@ -41,6 +41,19 @@ def find_loader(trainer: pl.Trainer) -> CurriculumLoader:
     )
 
 
+def check_alone(trainer: pl.Trainer, kind: str) -> None:
+    """Refuse a trainer with several callbacks of a kind.
+
+    Raises:
+        MisconfigurationException: how many there are.
+    """
+    number = sum(kind in {base.__name__ for base in type(callback).__mro__} for callback in _callbacks(trainer))
+    if number > 1:
+        raise MisconfigurationException(
+            f"the trainer has {number} callbacks of the kind {kind}, and one curriculum chooses the tasks: give one"
+        )
+
+
 def check_micro_batches(trainer: pl.Trainer, module: pl.LightningModule, signal: str) -> None:
     """Refuse a training whose steps have no second micro-batch to compare the first with.
 
@@ -127,6 +140,13 @@ def _is_strategy(trainer: pl.Trainer, *names: str) -> bool:
 
 def _callbacks(trainer: Any) -> list[pl.Callback]:
     return list(trainer.callbacks)  # set where type checkers do not see it
+
+
+def batches_per_draw(trainer: pl.Trainer) -> int:
+    """Return how many batches make an optimiser step, all of one task."""
+    # In its last epoch StochasticWeightAveraging accumulates all batches, only to renew the statistics of BatchNorm:
+    # these are to be of all tasks.
+    return 1 if getattr(trainer.fit_loop, "_skip_backward", False) else trainer.accumulate_grad_batches
 
 
 def horizon(trainer: pl.Trainer) -> int | None:

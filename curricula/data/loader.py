@@ -151,6 +151,7 @@ class CurriculumLoader:
         self._teacher = self._own_teacher
         self._micro_batches: Callable[[], int] = _one
         self._epoch_length: Callable[[], float] = _no_end
+        self._evaluates: Callable[[], bool] = _never
         self._limit: int | None = None
         self._rank, self._world_size = _process()  # among the processes that share a draw
         self._place, self._num_draws = 0, 1  # of this process's draw among those of a step
@@ -357,6 +358,12 @@ class CurriculumLoader:
     def _begin_epoch(self) -> None:
         if self._waiting is not None:
             raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("loader"))
+        if self._evaluates():
+            raise RuntimeError(
+                "the CurriculumLoader that is trained on was given for validation, test or prediction as well, and "
+                "would draw their batches from the curriculum: give a DataLoader per task, {name: DataLoader(...)}, or "
+                "CurriculumDataModule(val_tasks=...)"
+            )
         self._follow_processes()
         cursor = self._cursor
         # Oldest first, and without the current draw: a step that was cut short by the end of an epoch is over.
@@ -428,6 +435,7 @@ class CurriculumLoader:
         world_size: int = 1,
         micro_batches: Callable[[], int] | None = None,
         epoch_length: Callable[[], float] | None = None,
+        evaluates: Callable[[], bool] | None = None,
         limit: int | None = None,
         strict: bool = True,
         independent: bool = False,
@@ -440,6 +448,7 @@ class CurriculumLoader:
             world_size: number of processes that share each task's samples.
             micro_batches: number of batches per draw, asked at the first batch of an epoch (gradient accumulation).
             epoch_length: number of batches after which the trainer ends the epoch, if before ``steps_per_epoch``.
+            evaluates: whether the trainer evaluates now, asked when an epoch begins; there are no batches for that.
             limit: give each task only its first so many batches, again and again (overfitting on purpose).
             strict: refuse a loaded state of other tasks. If not, tasks are matched by name: those that stay go on where
                 they were, new ones begin.
@@ -477,14 +486,26 @@ class CurriculumLoader:
         self._follow_batch_size()
         self._micro_batches = micro_batches or _one
         self._epoch_length = epoch_length or _no_end
+        self._evaluates = evaluates or _never
         self._limit = limit
-        open_draws = {draw.id: draw for draw in teacher.open_draws()}
-        for draws in [*self._cursor.undelivered, self._cursor.current or ()]:
+        self.discard_lost()
+        self._new_training = True
+
+    def discard_lost(self, *, step_is_over: bool = False) -> None:
+        """Close the draws of batches that were delivered, before a checkpoint or in a trial, and earn no reward.
+
+        Args:
+            step_is_over: the step of the batch that was delivered last gets no further one.
+        """
+        cursor = self._cursor
+        if step_is_over:
+            cursor.current = None
+        open_draws = {draw.id: draw for draw in self._teacher.open_draws()}
+        for draws in [*cursor.planned(), *cursor.undelivered, cursor.current or ()]:
             for draw in draws:
                 open_draws.pop(draw.id, None)
-        for draw in open_draws.values():  # delivered before a checkpoint, but never rewarded; or of other ranks
-            teacher.discard(draw)
-        self._new_training = True
+        for draw in open_draws.values():
+            self._teacher.discard(draw)
 
     def _follow_processes(self) -> None:
         # A loader may be made before the processes know of one another. With a callback, the trainer has told.
@@ -567,7 +588,11 @@ class CurriculumLoader:
             RuntimeError: if every delivered batch was claimed.
         """
         if not self._delivered:
-            raise RuntimeError("no batch of the CurriculumLoader was delivered since the last claim")
+            raise RuntimeError(
+                "no batch of the CurriculumLoader was delivered since the last claim: another loader gave this one, as "
+                'in a CombinedLoader of mode "max_size" after the end of the CurriculumLoader (use "max_size_cycle" or '
+                '"min_size"), or two callbacks claim the same batch'
+            )
         return self._delivered.popleft()
 
     def _next_draws(self) -> Draws:
@@ -708,6 +733,10 @@ class _Planner:
 
 def _one() -> int:  # functions of the module, unlike lambdas, can be sent to the processes of a spawning strategy
     return 1
+
+
+def _never() -> bool:
+    return False
 
 
 def _no_end() -> float:
