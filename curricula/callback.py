@@ -164,6 +164,7 @@ class CurriculumCallback(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse a second callback, and a signal whose needs are not met."""
+        self.teardown(trainer, pl_module, stage)  # which an error in the training before has left out
         self._evaluates = stage != "fit"
         if self._evaluates:
             return

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import OnExceptionCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -239,6 +239,30 @@ def test_after_a_signal_the_state_is_in_the_checkpoint_and_the_figures_are_writt
         assert model.layer.weight.tolist() == whole.layer.weight.tolist()
     else:
         assert resumed.history.column("arm")[:7].tolist() == undisturbed.history.column("arm")[:7].tolist()
+
+
+def test_the_same_callback_goes_on_from_a_checkpoint_after_an_error(tmp_path):
+    class Failing(Linear):
+        def training_step(self, batch, batch_idx):
+            if self.global_step == 13:
+                raise RuntimeError("out of memory")
+            return super().training_step(batch, batch_idx)
+
+    def run(callback, model, **options):
+        torch.manual_seed(0)
+        data = CurriculumLoader(tasks_of_constants("abc"), batch_size=4, steps_per_epoch=20)
+        saver = ModelCheckpoint(tmp_path, save_top_k=-1, every_n_train_steps=10)
+        trainer(callback, saver, max_steps=20, enable_checkpointing=True).fit(model, data, **options)
+
+    undisturbed, callback = CurriculumCallback(), CurriculumCallback()
+    run(undisturbed, Linear())
+    path = next(tmp_path.glob("*step=10.ckpt"))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(callback, Failing())
+    assert callback.history.steps == 13
+    run(callback, Linear(), ckpt_path=path)
+    assert callback.history.column("arm").tolist() == undisturbed.history.column("arm").tolist()
+    assert callback.teacher.state_dict() == undisturbed.teacher.state_dict()
 
 
 def test_a_history_survives_a_file_that_ends_too_early(tmp_path):
