@@ -36,6 +36,20 @@ class Adam(Linear):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
+class WholeSteps(ModelCheckpoint):
+    """Saves after whole optimiser steps alone.
+
+    A resumed ModelCheckpoint has forgotten that it saved the step that it was resumed from, and saves again after the
+    next batch; under accumulation that is in the middle of a step, whose gradients so far no checkpoint holds.
+    """
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
 def as_regression(rows: list[Any]) -> Any:
     """Make samples of a number and an index fit for the model."""
     inputs = torch.tensor([[task, index, task * index, 1.0] for task, index in rows]) / 40
@@ -53,7 +67,7 @@ def train(folder: Path, steps: int, workers: int, accumulation: int) -> None:
     tasks = {**noisy_tasks(), "stream": DataLoader(StreamedRows(5, 40), batch_size=8, collate_fn=as_regression)}
     loader = CurriculumLoader(tasks, batch_size=8, steps_per_epoch=50 * accumulation, num_workers=workers)
     callback = CurriculumCallback(Exp3S(beta=0.01), scaler=QuantileScaler(window=100))
-    saver = ModelCheckpoint(folder, "{step}", monitor="step", mode="max", save_top_k=2, every_n_train_steps=1)
+    saver = WholeSteps(folder, "{step}", monitor="step", mode="max", save_top_k=2, every_n_train_steps=1)
     fitter = trainer(callback, saver, max_steps=steps, enable_checkpointing=True, accumulate_grad_batches=accumulation)
     saved = sorted(folder.glob("step=*.ckpt"), key=lambda path: int(path.stem[5:]))
     model = Adam(4)
