@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.context import BaseContext
+from pickle import PicklingError
 from time import perf_counter
 from typing import Any
 
@@ -25,7 +26,7 @@ from curricula.data.read_times import ReadTimes
 from curricula.data.samples import Samples
 from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, as_it_is, batches_of
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
-from curricula.data.workers import is_late, is_of_workers, pids_in, stop_workers
+from curricula.data.workers import is_late, is_of_workers, pids_in, stop_workers, unsendable
 from curricula.randomness import CounterGenerator, Stream, check_seed, lane_of
 from curricula.state import seal, unseal
 from curricula.task_names import TaskChanges, listed
@@ -255,9 +256,21 @@ class CurriculumLoader:
     def _planned(self) -> Iterator[Any]:
         self._plan_again = False
         # Streamed tasks bring their own batches: where there are no others, the plan is all that is needed.
-        batches = iter(self._shared) if self._maps else iter(self._planner)
+        batches = self._start_pool() if self._maps else iter(self._planner)
         self._pool = weakref.ref(batches)
         return batches
+
+    def _start_pool(self) -> Iterator[Any]:
+        try:
+            return iter(self._shared)
+        except (AttributeError, TypeError, PicklingError) as error:
+            parts = {f"task {name!r}": task for name, task in self.tasks.items()}
+            told = unsendable(
+                {**parts, "collate_fn": self._collate_fn, "worker_init_fn": self._options["worker_init_fn"]}
+            )
+            if told is None:
+                raise
+            raise TypeError(told) from error
 
     def _next(self, batches: Iterator[Any]) -> Any:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from multiprocessing.reduction import ForkingPickler
 from pickle import UnpicklingError
 from typing import Any
 
@@ -49,6 +51,33 @@ def pids_in(error: BaseException) -> set[int]:
     """
     found = _PIDS.match(str(error))
     return set() if found is None else {int(pid) for pid in found[1].split(",")}
+
+
+def unsendable(parts: Mapping[str, Any]) -> str | None:
+    """Return the name of the first part that cannot be sent to a process that is started anew, with the reason.
+
+    Example:
+        >>> unsendable({"task 'a'": [1, 2], "task 'b'": open})
+        >>> unsendable({"task 'a'": [1, 2], "collate_fn": lambda samples: samples})[:40]
+        'collate_fn cannot be sent to a worker pr'
+    """
+    for name, part in parts.items():
+        error = _refusal(part)
+        if error is not None:
+            return (
+                f"{name} cannot be sent to a worker process ({type(error).__name__}: {error}): define its classes and "
+                "functions at the top of a module, open files in the worker only, or, where the system has it, give "
+                'multiprocessing_context="fork"'
+            )
+    return None
+
+
+def _refusal(part: Any) -> Exception | None:
+    try:
+        ForkingPickler.dumps(part)
+    except Exception as error:  # noqa: BLE001 - what users give can do anything here
+        return error
+    return None
 
 
 def stop_workers(iterator: Any) -> None:

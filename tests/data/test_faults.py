@@ -136,6 +136,30 @@ def test_a_worker_that_cannot_begin_names_the_tasks():
     assert multiprocessing.active_children() == []
 
 
+class Opened(Rows):
+    """Holds what no other process can be sent."""
+
+    def __init__(self, task, size):
+        super().__init__(task, size)
+        self.file = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"^task 'opened' cannot be sent to a worker process \(TypeError: .*lock.*context=\"fork\"$"),
+        ({"collate_fn": lambda samples: samples}, r"^collate_fn cannot be sent to .* at the top of a module"),
+        ({"worker_init_fn": lambda number: None}, r"^worker_init_fn cannot be sent to .* at the top of a module"),
+    ],
+)
+def test_what_cannot_be_sent_to_a_worker_is_named(options, message):
+    tasks = {"fine": Rows(0, 8)} if options else {"fine": Rows(0, 8), "opened": Opened(1, 8)}
+    loader = CurriculumLoader(tasks, num_workers=1, multiprocessing_context="spawn", **options)
+    with pytest.raises(TypeError, match=message) as caught:
+        list(loader)
+    assert caught.value.__cause__ is not None
+
+
 # ---------------------------------------------------------------- worker processes that hang or die
 
 
@@ -184,6 +208,21 @@ def test_a_killed_worker_of_a_tasks_own_loader_names_the_task(monkeypatch):
     )
     with pytest.raises(TaskError, match=message):
         list(loader)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_training_whose_worker_was_killed_ends_with_the_tasks_names_and_no_process(monkeypatch):
+    class DeadlyTask(Constant):
+        def __getitem__(self, index):
+            if index == 5 and get_worker_info() is not None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().__getitem__(index)
+
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+    loader = CurriculumLoader({"deadly": DeadlyTask(0.0)}, batch_size=4, num_workers=2, persistent_workers=True)
+    with pytest.raises(TaskError, match=r"^a worker process of the loader died .*\['deadly'\]"):
+        trainer(CurriculumCallback(), max_steps=30).fit(Linear(), loader)
     assert multiprocessing.active_children() == []
 
 
