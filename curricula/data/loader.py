@@ -245,7 +245,10 @@ class CurriculumLoader:
                 else:
                     yield self._deliver(self._cursor.in_flight.popleft(), batch)
         except Exception as error:
-            told = self._lost(error, batches) or self.explain(error)
+            try:
+                told = self._lost(error, batches) or self.explain(error) or self._lost_at_start(error)
+            except RuntimeError as again:  # by now torch may have noticed the same death in another way
+                told = self._lost(again, batches) or self.explain(again)
             if told is None:
                 raise
             raise TaskError(told) from error
@@ -271,6 +274,11 @@ class CurriculumLoader:
             if told is None:
                 raise
             raise TypeError(told) from error
+        except RuntimeError as error:
+            told = self.explain(error) or self._lost_at_start(error)
+            if told is None:
+                raise
+            raise TaskError(told) from error.with_traceback(None)  # which would keep the other workers
 
     def _next(self, batches: Iterator[Any]) -> Any:
         try:
@@ -294,14 +302,20 @@ class CurriculumLoader:
 
     def _lost(self, error: BaseException, batches: Any) -> str | None:
         if self._ends(error, batches):
-            end, hint = "died", LOST
-        elif self.num_workers and str(error).startswith("Caught "):
+            return self._at_tasks("died", error, LOST)
+        if self.num_workers and str(error).startswith("Caught "):
             self._stop_pool(batches)
-            end, hint = "failed", "not in a task's samples, but in worker_init_fn or when it sent a batch"
-        else:
-            return None
+            hint = "not in a task's samples, but in worker_init_fn or when it sent a batch"
+            return self._at_tasks("failed", error, hint)
+        return None
+
+    def _lost_at_start(self, error: BaseException) -> str | None:
+        # Of a worker whose iterator was still being made, nobody else knows.
+        return self._at_tasks("died", error, LOST) if pids_in(error) else None
+
+    def _at_tasks(self, end: str, error: BaseException, hint: str) -> str:
         tasks = listed(list(dict.fromkeys(draws[self._place].task for draws in self._cursor.in_flight)), 5)
-        return f"a worker process of the loader {end} ({described(error)}) at the tasks {tasks}: {hint}"
+        return f"a worker process {end} ({described(error)}) at the tasks {tasks}: {hint}"
 
     def explain(self, error: BaseException) -> str | None:
         """Return which tasks were lost with a worker process, if an error tells of one that read tasks and died.

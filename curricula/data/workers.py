@@ -88,9 +88,9 @@ def stop_workers(iterator: Any) -> None:
     workers = _workers(iterator)
     if not workers or iterator._shutdown:
         return
-    iterator._shutdown = True
-    _remove_worker_pids(id(iterator))  # else torch takes these deaths for errors
+    _remove_worker_pids(id(iterator))  # first of all, else torch takes these deaths for errors
     iterator._worker_pids_set = False
+    iterator._shutdown = True
     for worker in workers:
         worker.kill()
     for worker in workers:
