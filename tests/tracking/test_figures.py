@@ -42,7 +42,8 @@ def test_any_number_of_tasks_is_drawn_without_a_warning(draw, num_tasks, recwarn
     figure = draw(staircase(num_tasks, steps=300))
     assert pixels(figure).std() > 5
     assert figure.get_size_inches()[1] <= 9.0
-    assert [str(warning.message) for warning in recwarn] == []
+    # What earlier tests left to the garbage collector may be found at any time.
+    assert [str(found.message) for found in recwarn if found.category is not ResourceWarning] == []
 
 
 @every_figure

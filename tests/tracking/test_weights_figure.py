@@ -36,7 +36,8 @@ def test_any_network_is_drawn_without_a_warning_and_left_as_it_is(layers, prior_
     canvas = FigureCanvasAgg(weights_figure(drawn))
     canvas.draw()
     assert np.asarray(canvas.buffer_rgba()).std() > 5
-    assert [str(warning.message) for warning in recwarn] == []
+    # What earlier tests left to the garbage collector may be found at any time.
+    assert [str(found.message) for found in recwarn if found.category is not ResourceWarning] == []
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[name]) for name, value in drawn.state_dict().items())
     assert all(parameter.grad is None for parameter in drawn.parameters())
