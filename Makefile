@@ -40,8 +40,9 @@ docs: $(STAMP) ## build the site into docs/_build/html
 results: $(STAMP) ## the full tables of docs/results.md (a quarter of an hour)
 	$(BIN)/python -m examples.results --out docs/results
 
-benchmark: $(STAMP) ## cost of the callback, of logging and of every signal, their bias, how well the cheap ones agree
+benchmark: $(STAMP) ## cost of the callback, of several ranks, of logging and of every signal, their bias, how well the cheap ones agree
 	$(BIN)/python -m tests.benchmarks.callback_cost --out docs/results
+	$(BIN)/python -m tests.benchmarks.ranks --out docs/results
 	$(BIN)/python -m tests.benchmarks.logging_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_fidelity --out docs/results
@@ -61,6 +62,7 @@ oldest: ## golden traces, checkpoints and resuming with the oldest numpy, torch 
 
 soak: $(STAMP) ## 100 kills, ten million updates, the statistical tests 50 times (three quarters of an hour)
 	$(BIN)/python -m tests.soak.kills --kills 100 --out docs/results
+	$(BIN)/python -m tests.soak.writes --kills 100 --out docs/results
 	$(BIN)/python -m tests.soak.updates --out docs/results
 	$(BIN)/python -m tests.soak.repeats --out docs/results
 

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.ranks --out docs/results
 
-Processes on this machine, joined by gloo. Steps of the second part sleep 1, 2, 4 or 8 ms by their task, so that what is
-measured is the waiting for the slowest rank.
+Processes on this machine, joined by gloo. Steps of the second part sleep 10, 20, 40 or 80 ms by their task, so that what
+is measured is the waiting for the slowest rank.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from curricula.signals import Signal, Step
 from tests.ranks import on_ranks
 from tests.test_ranks import make_trainer
 
-MILLISECONDS = {"task of 1 ms": 1, "task of 2 ms": 2, "task of 4 ms": 4, "task of 8 ms": 8}
+MILLISECONDS = {f"task of {length} ms": length for length in (10, 20, 40, 80)}
 
 
 def agreement(folder: Path, updates: int) -> dict[str, float]:
@@ -105,7 +105,7 @@ def main() -> None:
     """Run both parts and write ``ranks.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     options = parser.parse_args()
