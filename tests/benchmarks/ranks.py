@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.ranks --out docs/results
 
-Processes on this machine, joined by gloo. Steps of the second part sleep 10, 20, 40 or 80 ms by their task, so that what
-is measured is the waiting for the slowest rank.
+Processes on this machine, joined by gloo. Steps of the second part sleep 10, 20, 40 or 80 ms by their task, so that
+what is measured is the waiting for the slowest rank.
 """
 
 from __future__ import annotations
