@@ -24,7 +24,7 @@ demo: $(STAMP) ## train two workloads with the curriculum and without, draw the 
 	$(BIN)/python -m examples.demo --out runs/demo
 
 test: lint types docs ## lint, types, docs without warnings, all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(STAMP) ## ruff; zizmor over the workflows
 	$(BIN)/ruff check .

@@ -80,7 +80,9 @@ def test_every_single_damage_is_noticed():
     assert count > 1000
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, b"bytes", {1, 2}, object()], ids=repr)
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, b"bytes", {1, 2}, object()], ids=["nan", "inf", "bytes", "set", "object"]
+)
 def test_damage_that_json_cannot_write_is_damage_as_any_other(value):
     state = seal("thing", CONTENT)
     state["content"]["draws"] = value
