@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from curricula.agreement import Outcome, Ranks
 from curricula.bandits.base import Bandit
-from curricula.checks import check_flags
+from curricula.checks import as_number, check_flags
 from curricula.data.loader import CurriculumLoader
 from curricula.data.options import Cost
 from curricula.data.samples import HELD_OUT_TARGET
@@ -317,7 +317,7 @@ class CurriculumCallback(pl.Callback):
             with self._loggers.signal_time:
                 micro.loss = self._probe.loss(batch, batch_idx, micro.random_state)
         if self._cost is not None:
-            micro.cost = _number("cost(batch)", self._cost(batch))
+            micro.cost = as_number("cost(batch)", self._cost(batch))
         self._step.add(micro)
 
     def _tasks_left(self) -> tuple[str, ...]:
@@ -384,7 +384,7 @@ class CurriculumCallback(pl.Callback):
         progress = math.nan
         if known or self._ranks.number > 1:  # what is measured may wait for the other ranks
             with self._loggers.signal_time:
-                progress = _number("after_step() of the signal", self.signal.after_step(step))
+                progress = as_number("after_step() of the signal", self.signal.after_step(step))
         return Outcome(progress if known else math.nan, step.cost, step.loss, stepped)
 
     def _reward(self, step: Step, outcomes: list[Outcome]) -> None:
@@ -482,10 +482,3 @@ def _started(name: str, value: T | None) -> T:
             "that several trainers share has none any more when one of them is done: give each a callback of its own"
         )
     return value
-
-
-def _number(what: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{what} must be a number, got {value!r}") from None

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any, SupportsFloat
+
 
 def check_flags(**flags: bool) -> None:
     """Raise unless every value is ``True`` or ``False``."""
     for name, value in flags.items():
         if not isinstance(value, bool):  # "no" and "false" of a configuration would count as true
             raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def as_number(what: str, value: Any, hint: str = "") -> float:
+    """Return the value as a float, whether of numpy, of torch or Python's own, or raise ``TypeError``.
+
+    Args:
+        what: what the message calls it.
+        value: what was given; text is no number.
+        hint: end of the message.
+    """
+    try:
+        if isinstance(value, SupportsFloat):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError):  # an array or a tensor of several numbers
+        pass
+    raise TypeError(f"{what} must be a number, got {value!r}{hint}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 
 from curricula.bandits.base import Bandit, FloatArray, invert
 from curricula.bandits.exp3s import Exp3S
+from curricula.checks import as_number
 from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler, RewardScaler
 from curricula.state import seal, unseal
@@ -207,9 +208,9 @@ class Teacher:
         """
         _check_draw(draw)
         if type(progress) is not float:
-            progress = _number("progress", progress, ": give float('nan') where it cannot be told")
+            progress = as_number("progress", progress, ": give float('nan') where it cannot be told")
         if type(cost) is not float:
-            cost = _number("the cost of a step", cost, f" for task {draw.task!r}")
+            cost = as_number("the cost of a step", cost, f" for task {draw.task!r}")
         if not (cost > 0 and math.isfinite(cost)):
             raise ValueError(f"the cost of a step must be finite and > 0, got {cost} for task {draw.task!r}")
         policy = self._close(draw)
@@ -335,15 +336,6 @@ def draw_from_list(fields: Sequence[Any], tasks: Sequence[str]) -> Draw:
 def _check_draw(draw: Draw) -> None:
     if not isinstance(draw, Draw):
         raise TypeError(f"draw must be a Draw that draw() returned, got {draw!r}")
-
-
-def _number(what: str, value: Any, hint: str) -> float:
-    try:
-        if isinstance(value, SupportsFloat):
-            return float(value)
-    except (TypeError, ValueError, RuntimeError):  # an array or a tensor of several numbers
-        pass
-    raise TypeError(f"{what} must be a number, got {value!r}{hint}")
 
 
 def check_instance(what: str, value: Any, base: type[Any]) -> Any:

@@ -87,10 +87,7 @@ def check_strategy(trainer: pl.Trainer, signal: Signal) -> None:
     """
     name = type(trainer.strategy).__name__
     if _is_strategy(trainer, "FSDPStrategy", "XLAFSDPStrategy", "DeepSpeedStrategy"):
-        own_loss_only = signal.needs_loss and not (
-            signal.needs_probe or signal.needs_gradients or signal.needs_samples or signal.needs_parameters
-        )
-        if not own_loss_only:
+        if not _of_own_batch(signal) or signal.needs_probe:
             raise MisconfigurationException(
                 f"{type(signal).__name__} looks at parameters, gradients or further losses, and {name} keeps these in "
                 "pieces that only it can put together: shard with ModelParallelStrategy (fully_shard, FSDP2) or train "
@@ -118,11 +115,15 @@ def check_independent(trainer: pl.Trainer, signal: Signal) -> None:
         raise MisconfigurationException(
             f"independent_ranks=True is for DDPStrategy, got {type(trainer.strategy).__name__}: leave it out"
         )
-    if not signal.needs_loss or signal.needs_gradients or signal.needs_samples or signal.needs_parameters:
+    if not _of_own_batch(signal):
         raise MisconfigurationException(
             f"independent_ranks=True needs a signal of each rank's own batch, got {type(signal).__name__}: gradients "
             "and parameters are those of all ranks' tasks together, and fresh batches are shared. Use PredictionGain()"
         )
+
+
+def _of_own_batch(signal: Signal) -> bool:
+    return signal.needs_loss and not (signal.needs_gradients or signal.needs_samples or signal.needs_parameters)
 
 
 def data_ranks(trainer: pl.Trainer) -> tuple[int, int]:

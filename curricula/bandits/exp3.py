@@ -99,6 +99,10 @@ class Exp3(Bandit):
             self.eta = self._given_eta
         else:  # an exploration set by hand must still bound the step
             self.eta = min(rates.eta, self.epsilon / self.num_arms) if self.epsilon else rates.eta
+        self._set_equal()
+
+    def _set_equal(self) -> None:
+        """Give all arms the same weight."""
         self._log_weights = np.full(self.num_arms, -math.log(self.num_arms))
         self._policy = np.full(self.num_arms, 1.0 / self.num_arms)
 

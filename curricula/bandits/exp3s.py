@@ -115,6 +115,8 @@ class Exp3S(Exp3):
                 self.eta * self.num_arms / self.epsilon if self.epsilon else math.inf,
             )
         self._updates = 0
+
+    def _set_equal(self) -> None:
         # exp(log-weight), normalised. What was shared keeps every weight away from 0, so that nothing is lost by not
         # holding the logarithms, and a step costs no transcendental function but one.
         self._set(np.full(self.num_arms, 1.0 / self.num_arms))

@@ -14,7 +14,6 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.tracking.files import find_histories, read_history, run_name
-from curricula.tracking.whole_files import written_whole
 from tests.tracking.histories import staircase
 
 
@@ -124,19 +123,3 @@ def test_files_of_another_kind_are_told(tmp_path, content):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=name):
             read_history(tmp_path / name)
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "deep" / "file.txt"
-    with written_whole(path) as temporary:
-        temporary.write_text("one")
-
-    def fail():
-        with written_whole(path) as temporary:
-            temporary.write_text("two")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert path.read_text() == "one"
-    assert list(path.parent.iterdir()) == [path]

@@ -39,16 +39,17 @@ def test_the_bytes_are_on_the_disk_before_the_file_is_in_its_place(tmp_path, mon
     assert synced == [(str(temporary), False), (str(tmp_path), True)]
 
 
-def test_an_error_leaves_the_file_that_was_there_and_nothing_else(tmp_path):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_error_leaves_the_file_that_was_there_and_nothing_else(error, tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
 
     def write():
         with written_whole(path) as temporary:
             temporary.write_text("half")
-            raise KeyboardInterrupt
+            raise error
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         write()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
