@@ -117,14 +117,16 @@ def outcome(file, whole, tmp_path, caplog):
             warned = resume(file, tmp_path, caplog)
         except Exception:  # noqa: BLE001 - whatever it is
             return "Lightning refuses it"
+        if exactly(content.get("callbacks", {}).get("CurriculumCallback")) == exactly(parts_of_callback(whole)):
+            return "made good"  # it has the place in the data as well
         return "warned" if "has no curriculum state" in warned or "not where the loader was" in warned else "missed"
     try:
-        for state in (of_loader, of_callback["loader"]):
-            loader().load_state_dict(state)
         own = callback()
         own.load_state_dict(of_callback)
         assert own.teacher.updates
         assert own.history.steps
+        for state in (of_loader, of_callback["loader"]):
+            loader().load_state_dict(state)
     except ValueError as error:
         return "told" if re.search(TOLD, str(error)) else f"said badly: {error!r}"
     except Exception as error:  # noqa: BLE001
@@ -139,7 +141,8 @@ def test_of_two_thousand_flipped_bits_in_the_file_none_is_missed(file, tmp_path,
         damaged, place = bytearray(file), numbers.choice(places)
         damaged[place] ^= 1 << numbers.randrange(8)
         found[outcome(bytes(damaged), whole, tmp_path, caplog)] += 1
-    assert set(found) <= {"told", "torch refuses it", "harmless", "Lightning refuses it", "warned"}, found
+    good = {"told", "torch refuses it", "harmless", "made good", "Lightning refuses it", "warned"}
+    assert set(found) <= good, found
     assert found["told"] > FLIPS / 2
 
 
