@@ -21,6 +21,7 @@ from curricula.data.loader import CurriculumLoader
 from curricula.data.options import Cost
 from curricula.data.samples import HELD_OUT_TARGET
 from curricula.data.tasks import Task
+from curricula.handover import Handover
 from curricula.rewards import RewardScaler
 from curricula.signals.base import Signal
 from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
@@ -139,6 +140,7 @@ class CurriculumCallback(pl.Callback):
         self._scale = 1.0
         self._no_loss: str | None = None
         self._skipped = SkippedSteps()
+        self._handover = Handover()
 
     @property
     def state_key(self) -> str:
@@ -148,14 +150,14 @@ class CurriculumCallback(pl.Callback):
     @property
     def teacher(self) -> Teacher:
         """The teacher in charge; there is one from the start of training on."""
-        if self._teacher is None:
+        if self._loader is None:
             self._look_back()
         return _started("teacher", self._teacher)
 
     @property
     def history(self) -> CurriculumHistory:
         """The record of the run; there is one from the start of training on."""
-        if self._history is None:
+        if self._loader is None:
             self._look_back()
         return _started("history", self._history)
 
@@ -294,9 +296,10 @@ class CurriculumCallback(pl.Callback):
             _log.info("curriculum: %s, %s", self._teacher.bandit.describe(), type(self.signal).__name__)
 
     def _look_back(self) -> None:
-        # A run that was over when it was resumed: nothing was trained, and what was recorded can be looked at.
-        state = self._loaded or self._seen
-        if state is not None:
+        # Nothing is trained here now: a training in processes of its own is over, or a run was over when it was resumed.
+        arrived = self._handover.receive()
+        state = arrived or self._loaded or self._seen
+        if state is not None and (arrived or self._teacher is None):
             self._teacher, self._history = look_back(state, self._options)
 
     # ---------------------------------------------------------------- one step
@@ -427,6 +430,7 @@ class CurriculumCallback(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Send what shows the whole run."""
         self._loggers.finish()
+        self._handover.send(trainer, self.state_dict())
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Send what shows a run that was interrupted."""
@@ -435,6 +439,7 @@ class CurriculumCallback(pl.Callback):
             if told is not None:
                 _log.error("%s", told)
             self._loggers.finish()
+            self._handover.send(trainer, self.state_dict())
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take our entry out of the progress bar."""
@@ -481,6 +486,8 @@ def _started(name: str, value: T | None) -> T:
     if value is None:
         raise RuntimeError(
             f"the callback has no {name} before training starts: call trainer.fit() first, with a step to train. One "
-            "that several trainers share has none any more when one of them is done: give each a callback of its own"
+            "that several trainers share has none any more when one of them is done: give each a callback of its own. "
+            "Of a training in spawned processes that were killed, the last checkpoint has it: "
+            "curricula.tracking.read_history(path)"
         )
     return value
