@@ -296,7 +296,7 @@ class CurriculumCallback(pl.Callback):
             _log.info("curriculum: %s, %s", self._teacher.bandit.describe(), type(self.signal).__name__)
 
     def _look_back(self) -> None:
-        # Nothing is trained here now: a training in processes of its own is over, or a run was over when it was resumed.
+        # Nothing is trained here now: a training in other processes is over, or a run was over when it was resumed.
         arrived = self._handover.receive()
         state = arrived or self._loaded or self._seen
         if state is not None and (arrived or self._teacher is None):
@@ -430,7 +430,7 @@ class CurriculumCallback(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Send what shows the whole run."""
         self._loggers.finish()
-        self._handover.send(trainer, self.state_dict())
+        self._handover.send(trainer, self.state_dict)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Send what shows a run that was interrupted."""
@@ -439,7 +439,6 @@ class CurriculumCallback(pl.Callback):
             if told is not None:
                 _log.error("%s", told)
             self._loggers.finish()
-            self._handover.send(trainer, self.state_dict())
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take our entry out of the progress bar."""
@@ -487,7 +486,7 @@ def _started(name: str, value: T | None) -> T:
         raise RuntimeError(
             f"the callback has no {name} before training starts: call trainer.fit() first, with a step to train. One "
             "that several trainers share has none any more when one of them is done: give each a callback of its own. "
-            "Of a training in spawned processes that were killed, the last checkpoint has it: "
+            "Of a training in spawned processes that failed, the last checkpoint has it: "
             "curricula.tracking.read_history(path)"
         )
     return value

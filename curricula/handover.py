@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,13 +34,13 @@ class Handover:
     def _path(self) -> Path:
         return self._folder / "curriculum.pt"
 
-    def send(self, trainer: pl.Trainer, state: dict[str, Any]) -> None:
+    def send(self, trainer: pl.Trainer, state: Callable[[], dict[str, Any]]) -> None:
         """Leave the state of a training that is over, if it ran in a process that the trainer started."""
         kinds = {base.__name__ for base in type(trainer.strategy.launcher).__mro__}
         if os.getpid() != self._home and trainer.is_global_zero and "_MultiProcessingLauncher" in kinds:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             with written_whole(self._path) as temporary:
-                torch.save(state, temporary)
+                torch.save(state(), temporary)
 
     def receive(self) -> dict[str, Any] | None:
         """Return the state that was left, once; ``None`` where there is none."""
