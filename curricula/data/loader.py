@@ -153,6 +153,7 @@ class CurriculumLoader:
         self._own_teacher = Teacher(self.names, bandit=FixedPolicy.uniform(), seed=seed)
         self._teacher = self._own_teacher
         self._micro_batches: Callable[[], int] = _one
+        self._goes_on: Callable[[], bool] = _never
         self._epoch_length: Callable[[], float] = _no_end
         self._evaluates: Callable[[], bool] = _never
         self._limit: int | None = None
@@ -187,7 +188,9 @@ class CurriculumLoader:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a process or to the training in it: a training in spawned ones attaches anew."""
-        state = dict(vars(self), _pool=None, _micro_batches=_one, _epoch_length=_no_end, _evaluates=_never)
+        state = dict(
+            vars(self), _pool=None, _micro_batches=_one, _goes_on=_never, _epoch_length=_no_end, _evaluates=_never
+        )
         del state["_shared"]  # has a generator, which cannot be sent, and may have workers
         return state
 
@@ -417,7 +420,8 @@ class CurriculumLoader:
         self._new_training = self._resumed = False
         if not goes_on:
             cursor.position = 0
-            cursor.current = None
+            if not self._goes_on():
+                cursor.current = None
             cursor.epoch += 1
         self._seek_streams()
         if self._shared.generator is not None:
@@ -477,6 +481,7 @@ class CurriculumLoader:
         rank: int = 0,
         world_size: int = 1,
         micro_batches: Callable[[], int] | None = None,
+        goes_on: Callable[[], bool] | None = None,
         epoch_length: Callable[[], float] | None = None,
         evaluates: Callable[[], bool] | None = None,
         limit: int | None = None,
@@ -490,6 +495,8 @@ class CurriculumLoader:
             rank: of this process, in ``[0, world_size)``.
             world_size: number of processes that share each task's samples.
             micro_batches: number of batches per draw, asked at the first batch of an epoch (gradient accumulation).
+            goes_on: whether the step of the batch that was delivered last needs another batch of its task, asked before
+                every batch; worker processes cannot ask, since they are told beforehand what to read.
             epoch_length: number of batches after which the trainer ends the epoch, if before ``steps_per_epoch``.
             evaluates: whether the trainer evaluates now, asked when an epoch begins; there are no batches for that.
             limit: give each task only its first so many batches, again and again (overfitting on purpose).
@@ -530,6 +537,7 @@ class CurriculumLoader:
         self._cursor.keep(self._num_draws)
         self._follow_batch_size()
         self._micro_batches = micro_batches or _one
+        self._goes_on = goes_on or _never
         self._epoch_length = epoch_length or _no_end
         self._evaluates = evaluates or _never
         self._limit = limit
@@ -665,6 +673,16 @@ class CurriculumLoader:
         self._shared = self._make_shared()  # worker processes have copies of the tasks: new ones are started
         self._shared.generator.manual_seed((self.seed * 1_000_003 + self._cursor.epoch) % 2**63)
         self._plan_again = True
+
+    @property
+    def plans_ahead(self) -> bool:
+        """Whether worker processes are told what to read before it is asked for."""
+        return self.num_workers > 0 and bool(self._maps)
+
+    @property
+    def arrived(self) -> tuple[Draw, ...] | None:
+        """Draws of the newest batch that was delivered and not yet claimed; ``None`` if there is none."""
+        return self._delivered[-1] if self._delivered else None
 
     def claim(self) -> tuple[Draw, ...]:
         """Return the draws of the oldest batch that was delivered and not yet claimed: one, or one per rank.
@@ -811,7 +829,8 @@ class _Planner:
         visits = list(cursor.visits)  # planned ones; the cursor counts the delivered ones
         draws = cursor.current
         for position in range(cursor.position, loader.steps_per_epoch):
-            if draws is None or position % micro_batches == 0 or loader._any_removed(draws):
+            goes_on = draws is not None and loader._goes_on()
+            if draws is None or (not goes_on and (position % micro_batches == 0 or loader._any_removed(draws))):
                 draws = loader._next_draws()
             read = loader._plan(draws, visits)
             cursor.in_flight.append(draws)
