@@ -104,7 +104,9 @@ def test_the_inner_product_is_the_change_of_the_loss_to_first_order():
     ahead, back = (
         loss(*[part + sign * step * way for part, way in zip(weights, directions, strict=True)]) for sign in (1, -1)
     )
-    assert float(inner_product(directions, gradients)) == pytest.approx(float((ahead - back).detach()) / (2 * step), rel=1e-7)
+    assert float(inner_product(directions, gradients)) == pytest.approx(
+        float((ahead - back).detach()) / (2 * step), rel=1e-7
+    )
     conjugated = [gradient.conj().conj_physical() if gradient.is_complex() else gradient for gradient in gradients]
     assert float(inner_product(directions, conjugated)) == pytest.approx(float(inner_product(directions, gradients)))
 
