@@ -24,7 +24,10 @@ from curricula.data.faults import LOST, RETRIES, Failure, OnError, TaskError, ch
 from curricula.data.options import Collate, WorkerInit, check_function, check_whole, length_of
 from curricula.data.read_times import ReadTimes
 from curricula.data.samples import Samples
-from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, as_it_is, batches_of
+from curricula.data.sources.loaders import batches_of
+from curricula.data.sources.map_order import MapSource
+from curricula.data.sources.stream import StreamSource
+from curricula.data.sources.task_dataset import Read, TaskDataset, as_it_is
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
 from curricula.data.workers import is_late, is_of_workers, pids_in, stop_workers, unsendable
 from curricula.randomness import CounterGenerator, Stream, check_seed, lane_of

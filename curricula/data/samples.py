@@ -10,7 +10,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_collate
 
-from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, batches_of, samplers_of
+from curricula.data.sources.loaders import batches_of, samplers_of
+from curricula.data.sources.map_order import MapSource
+from curricula.data.sources.stream import StreamSource
+from curricula.data.sources.task_dataset import Read, TaskDataset
 from curricula.data.tasks import Task, check_tasks, is_map_style
 from curricula.randomness import Stream
 

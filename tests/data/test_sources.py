@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, WeightedRandomSampler
 
 from curricula.data.faults import TaskError
-from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, batches_of
+from curricula.data.sources.loaders import batches_of
+from curricula.data.sources.map_order import MapSource
+from curricula.data.sources.stream import StreamSource
+from curricula.data.sources.task_dataset import Read, TaskDataset
 from tests.models import Rows, StreamedRows
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=150)
