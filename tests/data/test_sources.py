@@ -205,8 +205,10 @@ def test_a_limit_starts_the_same_pass_over():
 
 
 def test_a_position_beyond_the_end_is_refused_instead_of_searched_for_ever():
+    one = stream(StreamedLoader(3))
+    one.seek([2, 5])
     with pytest.raises(TaskError, match="task 'task' has 3 batches now, and 5 had been taken from its pass 2"):
-        stream(StreamedLoader(3)).seek([2, 5])
+        one.next(0, 1)
 
 
 def test_reading_leaves_the_streams_of_the_user_alone(monkeypatch):
