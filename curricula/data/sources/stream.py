@@ -71,6 +71,10 @@ class StreamSource:
         self._to_load: Any = None  # and one to load before it is iterated
         self._at_end = False  # of the pass before, when that place was taken
 
+    def __del__(self) -> None:
+        with suppress(Exception):  # of an interpreter that ends
+            self.close()
+
     def close(self) -> None:
         """Let go of the running iterator (and its workers)."""
         if self._iterator is not None:
