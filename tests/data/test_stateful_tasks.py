@@ -288,9 +288,7 @@ class Odd(Rewound):
 def test_what_a_checkpoint_cannot_hold_is_refused_when_it_is_saved(content, found):
     loader = CurriculumLoader({"odd": Odd(content)}, batch_size=4, steps_per_epoch=5)
     next(iter(loader))
-    message = (
-        rf"task 'odd' has {found} at state_dict\(\)\['inside'\]\[1\], which a checkpoint cannot hold: .* may return"
-    )
+    message = rf"task 'odd' has {found} at state_dict\(\)\['inside'\]\[1\], which a checkpoint cannot hold: "
     with pytest.raises(TypeError, match=message):
         loader.state_dict()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from functools import partial
 
 import pytest
 import torch
@@ -19,19 +20,19 @@ def autocast():
     return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
+@contextlib.contextmanager
+def several():
+    with torch.no_grad(), autocast(), torch.inference_mode():
+        yield
+
+
 CONTEXTS = {
     "no_grad": torch.no_grad,
     "enable_grad": torch.enable_grad,
     "inference_mode": torch.inference_mode,
     "autocast": autocast,
-    "several": lambda: _all(),
+    "several": several,
 }
-
-
-@contextlib.contextmanager
-def _all():
-    with torch.no_grad(), autocast(), torch.inference_mode():
-        yield
 
 
 def modes():
@@ -110,7 +111,7 @@ def test_an_iterator_that_raises_or_ends_leaves_the_modes_as_they_were():
 
 def test_modes_do_not_come_back_when_an_iterator_is_collected():
     iterator, own = walk(torch.inference_mode, []), OwnModes()
-    own.run(lambda: next(iterator))
+    own.run(partial(next, iterator))
     del iterator, own
     gc.collect()
     assert grad_modes() == (True, False)
