@@ -132,6 +132,8 @@ class StreamSource:
         counted = [self._pass, self._taken, self._batch_size()]
         if not self.presharded:
             return counted
+        if self.processes > 1:  # only the total is the same in all of them
+            counted[:2] = 0, 0
         return {"counted": counted, "total": self._total, "processes": self.processes}
 
     @property
