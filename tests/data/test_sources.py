@@ -118,6 +118,16 @@ def take(one, number, rank=0, world_size=1):
     return [one.next(rank, world_size)[1].tolist() for _ in range(number)]
 
 
+class Wrapped:
+    """A loader inside of another object."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __iter__(self):
+        yield from self.inner
+
+
 LOADERS = {
     "shuffle": shuffled,
     "sampler": lambda: shuffled(shuffle=None, sampler=RandomSampler(Rows(0, 7))),
@@ -127,6 +137,7 @@ LOADERS = {
     "weighted": lambda: shuffled(shuffle=None, sampler=WeightedRandomSampler([1.0, 2.0] * 3 + [1.0], num_samples=7)),
     "distributed": lambda: shuffled(shuffle=None, sampler=DistributedSampler(Rows(0, 7), num_replicas=1, rank=0)),
     "workers": lambda: shuffled(num_workers=1),
+    "inside of another object": lambda: Wrapped(shuffled()),
     "generator": lambda: shuffled(generator=torch.Generator().manual_seed(3)),
 }
 

@@ -279,22 +279,24 @@ class StreamSource:
         return next(self._iterator, _END)
 
     def _start(self, limited: bool) -> Any:
-        # A DataLoader takes the seed of its shuffling from torch's global stream, with the first batch. It is given one
-        # of this pass's own, so that the order can be found again and the user's stream is left alone. So are its
-        # samplers' generators, if they have their own.
+        # A DataLoader takes the seed of its shuffling from torch's global stream, with the first batch, also where it is
+        # inside of another object. It is given one of this pass's own, so that the order can be found again and the
+        # user's stream is left alone. So are its samplers' generators, if they have their own.
         seed = int(self._numbers.at(self._pass, lane=self._lane).integers(2**63))
-        if not isinstance(self.batches, DataLoader):
-            return self._iterate(limited)
-        set_epoch(self.batches, self._pass)
-        for part in samplers_of(self.batches):
-            if isinstance(getattr(part, "generator", None), torch.Generator):
-                part.generator.manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators as well
-            if self.batches.persistent_workers and getattr(self.batches, "_iterator", None) is not None:
-                # New workers take their seed from the stream before the sampler does; those that are there have one.
-                torch.empty((), dtype=torch.int64).random_(generator=self.batches.generator)
+            if isinstance(self.batches, DataLoader):
+                self._prepare(self.batches, seed)
             return self._iterate(limited)
+
+    def _prepare(self, loader: DataLoader[Any], seed: int) -> None:
+        set_epoch(loader, self._pass)
+        for part in samplers_of(loader):
+            if isinstance(getattr(part, "generator", None), torch.Generator):
+                part.generator.manual_seed(seed)
+        if loader.persistent_workers and getattr(loader, "_iterator", None) is not None:
+            # New workers take their seed from the stream before the sampler does; those that are there have one.
+            torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
 
     def _iterate(self, limited: bool) -> Any:
         if self._keeper is not None:
