@@ -279,9 +279,9 @@ class StreamSource:
         return next(self._iterator, _END)
 
     def _start(self, limited: bool) -> Any:
-        # A DataLoader takes the seed of its shuffling from torch's global stream, with the first batch, also where it is
-        # inside of another object. It is given one of this pass's own, so that the order can be found again and the
-        # user's stream is left alone. So are its samplers' generators, if they have their own.
+        # A DataLoader, also one inside of another object, takes the seed of its shuffling from torch's global stream
+        # with the first batch. It is given one of this pass's own, so that the order can be found again and the user's
+        # stream is left alone. So are its samplers' generators, if they have their own.
         seed = int(self._numbers.at(self._pass, lane=self._lane).integers(2**63))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators as well
