@@ -1,0 +1,156 @@
+"""Ways to train, chosen at random by a seed: plain values, with no trainer in sight."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, fields
+from typing import Any
+
+from curricula import signals
+
+SIZES = (12, 18, 10, 14)
+"""Samples of the tasks: with no batch size in use does a pass leave one sample, which BatchNorm refuses."""
+
+SIGNALS = tuple(sorted(set(signals.__all__) - {"Signal", "Step"}))
+
+OPTIONS: dict[str, tuple[Any, ...]] = {
+    "package": ("pytorch_lightning", "lightning.pytorch"),
+    "signal": SIGNALS,
+    "target": ("task", "held out"),
+    "bandit": ("Exp3S", "Exp3S optimistic", "Exp3S paper", "Exp3", "FixedPolicy"),
+    "scaler": ("window", "reservoir", "paper"),
+    "network": ("linear", "noisy", "gaussian"),
+    "optimizer": ("sgd", "adam"),
+    "manual": (False, True),
+    "schedule": ("none", "epoch", "step", "one cycle", "warm-up", "epoch cosine"),
+    "precision": ("32-true", "bf16-mixed"),
+    "data": ("map", "augmented", "streams", "endless", "loaders", "mixed"),
+    "workers": ("none", "two", "persistent"),
+    "given_by": ("fit", "module", "our datamodule", "own datamodule", "adopted datamodule"),
+    "batch_size": (5, 8),
+    "steps_per_epoch": (None, 6, 7),
+    "limit": (None, 5, 0.75),
+    "overfit": (0, 5),
+    "accumulate": (1, 2, 3),
+    "clip": ("none", "norm", "value"),
+    "length": ("epochs", "steps", "both", "time"),
+    "validation": ("never", "end", "second epoch", "batches", "part", "across epochs"),
+    "sanity": (0, 2),
+    "checkpoints": ("default", "steps", "validation", "epoch end", "time", "exception", "last"),
+    "error": ("KeyboardInterrupt", "RuntimeError"),
+    "logs": (False, True),
+}
+"""What may be chosen, by the name of the field of :class:`Way`."""
+
+RARE: dict[str, Any] = {"workers": "none", "manual": False, "limit": None, "overfit": 0}
+"""What is chosen four times in five: the other values are slow, or exclude much."""
+
+WITH_WORKERS = ("map", "augmented", "loaders", "mixed")
+WITH_LENGTH = ("map", "augmented", "loaders")
+WITH_TOTAL = ("one cycle", "warm-up")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to train. The fields are described by :data:`OPTIONS`."""
+
+    seed: int
+    package: str
+    signal: str
+    target: str
+    bandit: str
+    scaler: str
+    network: str
+    optimizer: str
+    manual: bool
+    schedule: str
+    precision: str
+    data: str
+    workers: str
+    given_by: str
+    batch_size: int
+    steps_per_epoch: int | None
+    limit: int | float | None
+    overfit: int
+    accumulate: int
+    clip: str
+    length: str
+    validation: str
+    sanity: int
+    checkpoints: str
+    error: str
+    logs: bool
+
+    def __str__(self) -> str:
+        return " ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+
+    @property
+    def epoch_batches(self) -> int:
+        """Batches that the trainer takes per epoch."""
+        batches = self.steps_per_epoch or sum(-(-size // self.batch_size) for size in SIZES)
+        if self.overfit:
+            return min(self.overfit, batches)
+        if isinstance(self.limit, float):
+            return int(batches * self.limit)
+        return min(self.limit or batches, batches)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the longest training: more of them where checkpoints are as rare as validations."""
+        rare = self.validation == "second epoch" and self.checkpoints in ("default", "validation")
+        return 12 if rare else 6
+
+    @property
+    def epoch_steps(self) -> int:
+        """Optimiser steps per epoch."""
+        return -(-self.epoch_batches // self.accumulate)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps after which the training ends."""
+        return self.epoch_steps * self.epochs - (0 if self.length == "epochs" else self.epoch_steps // 2)
+
+
+def make_way(seed: int) -> Way:
+    """Return the way of a seed: the same in every process."""
+    numbers = random.Random(seed)
+    chosen = {name: numbers.choice(values) for name, values in OPTIONS.items()}
+    for name, usual in RARE.items():
+        if numbers.random() < 0.8:
+            chosen[name] = usual
+    # The options with the most values go round, so that a few dozen seeds have them all several times.
+    chosen["signal"] = SIGNALS[seed % len(SIGNALS)]
+    chosen["checkpoints"] = OPTIONS["checkpoints"][seed % len(OPTIONS["checkpoints"])]
+    _settle(chosen, numbers)
+    return Way(seed=seed, **chosen)
+
+
+def _settle(chosen: dict[str, Any], numbers: random.Random) -> None:
+    """Mend what excludes each other, in the library or in Lightning."""
+    signal = getattr(signals, chosen["signal"])
+    if "Variational" in chosen["signal"]:
+        chosen["network"] = "gaussian"
+    if signal.needs_micro_batches:
+        chosen["manual"] = False
+        chosen["accumulate"] = max(2, chosen["accumulate"])
+    if chosen["manual"]:  # Lightning accumulates and clips by itself only where it optimises by itself
+        chosen["accumulate"], chosen["clip"] = 1, "none"
+        if chosen["checkpoints"] == "time":  # Lightning saves by time only where it optimises by itself
+            chosen["checkpoints"] = "steps"
+        if chosen["schedule"].startswith("epoch"):
+            # Lightning calls `on_train_epoch_end`, where these are stepped by hand, once more after a resume.
+            chosen["schedule"] = "step"
+    if chosen["data"] not in WITH_WORKERS:
+        chosen["workers"] = "none"
+    if chosen["data"] not in WITH_LENGTH and chosen["steps_per_epoch"] is None:
+        chosen["steps_per_epoch"] = 6
+    if chosen["overfit"]:
+        chosen["limit"] = None
+    if chosen["length"] == "time" and chosen["schedule"] in WITH_TOTAL:  # there is no total to look at
+        chosen["schedule"] = "step"
+    if chosen["checkpoints"] == "validation" and chosen["validation"] == "never":
+        chosen["validation"] = numbers.choice(OPTIONS["validation"][1:])
+    if chosen["checkpoints"] == "validation" and chosen["validation"] in ("part", "across epochs"):
+        chosen["accumulate"] = 2 if signal.needs_micro_batches else 1  # few of these validations are between steps
+    if chosen["given_by"] == "our datamodule":
+        chosen["package"] = "pytorch_lightning"
