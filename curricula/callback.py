@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from curricula.agreement import Outcome, Ranks
 from curricula.bandits.base import Bandit
+from curricula.checkpoint import go_on, look_back, parts_of
 from curricula.checks import as_number, check_flags
 from curricula.data.loader import CurriculumLoader
 from curricula.data.options import Cost
@@ -27,8 +28,6 @@ from curricula.signals.probe import Probe, as_loss, untouched
 from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
 from curricula.skipped_steps import SkippedSteps
-from curricula.state import unseal
-from curricula.task_names import listed
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers import Loggers
@@ -125,6 +124,7 @@ class CurriculumCallback(pl.Callback):
         self._independent = independent_ranks
         self._teacher: Teacher | None = None
         self._loader: CurriculumLoader | None = None
+        self._last_loader: CurriculumLoader | None = None  # stays when training is over, for checkpoints saved then
         self._history: CurriculumHistory | None = None
         self._loaded: dict[str, Any] | None = None
         self._seen: dict[str, Any] | None = None
@@ -224,7 +224,7 @@ class CurriculumCallback(pl.Callback):
             strict=self._strict,
             independent=self._independent,
         )
-        self._loader = loader
+        self._loader = self._last_loader = loader
         self._place = rank if self._independent else 0
         if self._target_name == HELD_OUT_TARGET:
             loader.samples.add_target(self._target)
@@ -245,15 +245,18 @@ class CurriculumCallback(pl.Callback):
         self._history = CurriculumHistory(
             loader.names, grid=loader.grid, target=self._target if isinstance(self._target, str) else None
         )
+        self.signal.reset()
         if self._loaded is not None:
-            self._go_on(self._loaded)
+            self._history = go_on(
+                self._loaded,
+                self._teacher,
+                self._history,
+                loader,
+                self.signal,
+                strict=self._strict,
+                source=trainer.ckpt_path,
+            )
             self._loaded = None
-            if not loader.resumes:
-                _log.warning(
-                    "the checkpoint %s has the curriculum, but not where the loader was: the policy goes on, and every "
-                    "task begins with its first batch",
-                    trainer.ckpt_path,
-                )
         elif trainer.ckpt_path is not None and trainer.global_step > 0:
             _log.warning(
                 "the checkpoint %s has no curriculum state: the model goes on from it, the curriculum starts anew",
@@ -262,31 +265,11 @@ class CurriculumCallback(pl.Callback):
         if trainer.is_global_zero:
             _log.info("curriculum: %s, %s", self._teacher.bandit.describe(), type(self.signal).__name__)
 
-    def _go_on(self, state: dict[str, Any]) -> None:
-        _check_parts(state)
-        saved = CurriculumHistory.from_state_dict(state["history"])
-        changes = self.teacher.load_state_dict(state["teacher"], strict=self._strict)
-        saved.adopt(self.teacher.tasks)
-        saved.target = self.history.target
-        self._history = saved
-        if changes.new or changes.gone:
-            _log.warning(
-                "the checkpoint's curriculum had other tasks: %s kept the ratios of their weights, %s are new and got "
-                "the mean of these, %s are gone",
-                listed(changes.kept),
-                listed(changes.new),
-                listed(changes.gone),
-            )
-
     def _look_back(self) -> None:
         # A run that was over when it was resumed: nothing was trained, and what was recorded can be looked at.
         state = self._loaded or self._seen
-        if state is None:
-            return
-        _check_parts(state)
-        self._teacher = Teacher(unseal("teacher", state["teacher"])["tasks"], **self._options)
-        self._teacher.load_state_dict(state["teacher"])
-        self._history = CurriculumHistory.from_state_dict(state["history"])
+        if state is not None:
+            self._teacher, self._history = look_back(state, self._options)
 
     # ---------------------------------------------------------------- one step
 
@@ -435,9 +418,9 @@ class CurriculumCallback(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides the next draws, and the history."""
-        if self._teacher is None or self._history is None:
+        if self._loaded is not None or self._teacher is None or self._history is None:
             return dict(self._loaded or {})
-        return {"teacher": self._teacher.state_dict(), "history": self._history.state_dict()}
+        return parts_of(self._teacher, self._history, self._last_loader, self.signal)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state of a checkpoint until the loader and its tasks are known.
@@ -459,14 +442,6 @@ class CurriculumCallback(pl.Callback):
             return {}
         effective = self._loggers.effective_tasks(self.teacher)
         return {"task": shortened(draw.task, 24), "effective_tasks": f"{effective:.1f}"}
-
-
-def _check_parts(state: dict[str, Any]) -> None:
-    if set(state) != {"teacher", "history"}:
-        raise ValueError(
-            f"the curriculum state has the parts {list(state)}, not 'teacher' and 'history': it is damaged, or another "
-            "version of curricula wrote it; use an older checkpoint, or start the curriculum anew"
-        )
 
 
 def _sample(trainer: pl.Trainer, loader: CurriculumLoader, task: str) -> Any:

@@ -179,7 +179,19 @@ class CurriculumLoader:
         self._shared = self._make_shared()
         self._new_training = False
         self._resumed = False
+        self._places: dict[str, Any] = {}  # of streams: where they are to go on before the next batch
         self._reset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a process or to the training in it: a training in spawned ones attaches anew."""
+        state = dict(vars(self), _pool=None, _micro_batches=_one, _epoch_length=_no_end, _evaluates=_never)
+        del state["_shared"]  # has a generator, which cannot be sent, and may have workers
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make anew what was left out."""
+        vars(self).update(state)
+        self._shared = self._make_shared()
 
     def _open(self, arm: int, name: str, task: Task) -> None:
         if not is_map_style(task):
@@ -404,6 +416,7 @@ class CurriculumLoader:
             cursor.position = 0
             cursor.current = None
             cursor.epoch += 1
+        self._seek_streams()
         if self._shared.generator is not None:
             self._shared.generator.manual_seed((self.seed * 1_000_003 + cursor.epoch) % 2**63)
 
@@ -672,7 +685,10 @@ class CurriculumLoader:
                 "tasks": list(self.names),
                 **self._cursor.state(),
                 "samples": self.samples.state(),
-                "streams": [[self.names[arm], source.position()] for arm, source in self._streams.items()],
+                "streams": [
+                    [self.names[arm], self._places.get(self.names[arm]) or source.position()]
+                    for arm, source in self._streams.items()
+                ],
                 "own_teacher": self._own_teacher.state_dict() if self._teacher is self._own_teacher else None,
             },
         )
@@ -703,10 +719,7 @@ class CurriculumLoader:
             self._own_teacher.load_state_dict(content["own_teacher"], strict=False)
         self._cursor = Cursor.loaded(content, content["tasks"], self.names)
         self.samples.load_state(content["samples"])
-        for name, position in content["streams"]:
-            arm = self.names.index(name) if name in self.tasks else -1
-            if arm in self._streams:
-                self._streams[arm].seek(position)
+        self._places = {name: position for name, position in content["streams"] if name in self.tasks}
         self._resumed = True
 
     def _reset(self) -> None:
@@ -715,8 +728,14 @@ class CurriculumLoader:
         self._waiting = None
         self._delivered: deque[Draws] = deque()
         self.samples.load_state([])
+        self._places = {}
         for source in self._streams.values():
             source.seek([0, 0])
+
+    def _seek_streams(self) -> None:
+        for source in self._streams.values():
+            if source.name in self._places:
+                source.seek(self._places.pop(source.name))
 
     # ---------------------------------------------------------------- checks
 
