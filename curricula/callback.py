@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from curricula.agreement import Outcome, Ranks
 from curricula.bandits.base import Bandit
-from curricula.checkpoint import go_on, look_back, parts_of
+from curricula.checkpoint import go_on, look_back, parts_of, tell_changes
 from curricula.checks import as_number, check_flags
 from curricula.data.loader import CurriculumLoader
 from curricula.data.options import Cost
@@ -28,6 +28,7 @@ from curricula.signals.probe import Probe, as_loss, untouched
 from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
 from curricula.skipped_steps import SkippedSteps
+from curricula.task_names import TaskChanges
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers import Loggers
@@ -44,9 +45,11 @@ from curricula.trainers import (
     find_loader,
     has_own_loss,
     horizon,
+    keep_reloading,
     overfit_limit,
     prepared,
     unscales_itself,
+    up_to_date_loader,
 )
 
 _log = logging.getLogger(__name__)
@@ -128,6 +131,7 @@ class CurriculumCallback(pl.Callback):
         self._history: CurriculumHistory | None = None
         self._loaded: dict[str, Any] | None = None
         self._seen: dict[str, Any] | None = None
+        self._adopted: tuple[str, ...] | None = None  # tasks that the history has as its first
         self._evaluates = False
         self._draws: tuple[Draw, ...] = ()
         self._step: Step | None = None
@@ -189,7 +193,7 @@ class CurriculumCallback(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the loader, make the teacher (or go on with the one of a checkpoint), and connect them."""
-        loader = find_loader(trainer)
+        loader = up_to_date_loader(trainer)
         try:
             self._start_teacher(trainer, loader)
             self._attach(trainer, loader)
@@ -207,9 +211,31 @@ class CurriculumCallback(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Follow the trainer to a new loader, where it reloads them."""
         loader = find_loader(trainer)
-        if self._loader is not None and loader is not self._loader:
-            loader.load_state_dict(self._loader.state_dict())
+        if self._loader is None or loader is self._loader:
+            return
+        try:
+            self._follow(self._loader, loader)
+            loader.made_in_epoch = trainer.current_epoch
             self._attach(trainer, loader)
+        except ValueError as error:
+            raise MisconfigurationException(str(error)) from error
+
+    def _follow(self, before: CurriculumLoader, loader: CurriculumLoader) -> None:
+        teacher = self.teacher
+        changes = TaskChanges.between(teacher.tasks, loader.names)
+        if loader.names != teacher.tasks and self._strict:
+            raise ValueError(changes.refusal("the curriculum"))
+        if isinstance(self._target, str) and self._target not in loader.names:
+            raise ValueError(f"target {self._target!r} names no task: the tasks are {list(loader.names)}")
+        teacher.set_tasks(loader.names)
+        self._adopt_tasks()
+        tell_changes("before the data were reloaded, the curriculum", changes)
+        loader.take_over(before)
+
+    def _adopt_tasks(self) -> None:
+        if self._adopted is not self.teacher.tasks:
+            self._adopted = self.teacher.tasks
+            self.history.adopt(self._adopted)
 
     def _attach(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
         rank, world_size = data_ranks(trainer)
@@ -238,6 +264,7 @@ class CurriculumCallback(pl.Callback):
             raise MisconfigurationException(
                 f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
             )
+        loader.made_in_epoch = trainer.current_epoch
         rewards = horizon(trainer)
         if rewards is not None and self._independent:
             rewards *= trainer.world_size
@@ -257,6 +284,7 @@ class CurriculumCallback(pl.Callback):
                 source=trainer.ckpt_path,
             )
             self._loaded = None
+            keep_reloading(trainer, loader.made_in_epoch)
         elif trainer.ckpt_path is not None and trainer.global_step > 0:
             _log.warning(
                 "the checkpoint %s has no curriculum state: the model goes on from it, the curriculum starts anew",
@@ -372,8 +400,7 @@ class CurriculumCallback(pl.Callback):
 
     def _reward(self, step: Step, outcomes: list[Outcome]) -> None:
         teacher, history = self.teacher, self.history
-        if len(teacher.tasks) > len(history.tasks):
-            history.adopt(teacher.tasks)
+        self._adopt_tasks()
         own, last = outcomes[self._place], len(outcomes) - 1
         for place, (draw, outcome) in enumerate(zip(self._draws, outcomes, strict=True)):
             reward = teacher.reward(draw, outcome.progress, outcome.cost)

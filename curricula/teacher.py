@@ -335,7 +335,7 @@ class Teacher:
         saved = tuple(content["tasks"])
         changes = TaskChanges.between(saved, self.tasks)
         if strict and saved != self.tasks:
-            raise ValueError(changes.refusal("curriculum"))
+            raise ValueError(changes.refusal("the checkpoint's curriculum"))
         if content["seed"] != self.seed:
             raise ValueError(
                 f"the checkpoint's curriculum has seed {content['seed']}, this one has {self.seed}: "

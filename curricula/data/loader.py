@@ -24,7 +24,7 @@ from curricula.data.faults import LOST, RETRIES, Failure, OnError, TaskError, ch
 from curricula.data.options import Collate, WorkerInit, check_function, check_whole, length_of
 from curricula.data.read_times import ReadTimes
 from curricula.data.samples import Samples
-from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, as_it_is, batches_of
+from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, as_it_is, batches_of, next_pass
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
 from curricula.data.workers import is_late, is_of_workers, pids_in, stop_workers, unsendable
 from curricula.randomness import CounterGenerator, Stream, check_seed, lane_of
@@ -118,6 +118,8 @@ class CurriculumLoader:
         self.drop_last = drop_last
         self.seed = seed
         self.on_error = check_on_error(on_error)
+        self.made_in_epoch = 0
+        """Epoch of the trainer in which it was made, known to a callback."""
         check_whole("batch_size", batch_size, 1)
         check_whole("steps_per_epoch", steps_per_epoch, 1)
         check_whole("num_workers", num_workers, 0)
@@ -179,6 +181,7 @@ class CurriculumLoader:
         self._shared = self._make_shared()
         self._new_training = False
         self._resumed = False
+        self._cursor = Cursor(len(self.names))
         self._places: dict[str, Any] = {}  # of streams: where they are to go on before the next batch
         self._reset()
 
@@ -396,7 +399,7 @@ class CurriculumLoader:
 
     def _begin_epoch(self) -> None:
         if self._waiting is not None:
-            raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("loader"))
+            raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("the checkpoint's loader"))
         if self._evaluates():
             raise RuntimeError(
                 "the CurriculumLoader that is trained on was given for validation, test or prediction as well, and "
@@ -513,7 +516,9 @@ class CurriculumLoader:
             raise ValueError(f"the teacher's tasks {teacher.tasks} are not the loader's {self.names}")
         if self._waiting is not None:
             if strict:
-                raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("loader"))
+                raise ValueError(
+                    TaskChanges.between(self._waiting["tasks"], self.names).refusal("the checkpoint's loader")
+                )
             self._restore(self._waiting)
         self._place, self._num_draws = (rank, world_size) if independent else (0, 1)
         self._rank, self._world_size = (0, 1) if independent else (rank, world_size)
@@ -530,6 +535,46 @@ class CurriculumLoader:
         self._limit = limit
         self.discard_lost()
         self._new_training = True
+
+    def take_over(self, before: CurriculumLoader) -> None:
+        """Go on from a loader that this one replaces at the end of an epoch, with the same teacher.
+
+        A reload is not a resume: nothing is read again. A map-style task goes on in the order of its samples, or begins
+        its next pass where it has another number of them. A stream that is the same object in both loaders goes on
+        where it was; another one begins anew.
+
+        Args:
+            before: had the same tasks or others; they are matched by name.
+        """
+        self._reset()
+        self._teacher = before._teacher
+        self._cursor = Cursor.loaded(before._cursor.state(), before.names, self.names)
+        arms = {name: arm for arm, name in enumerate(before.names)}
+        for arm, source in self._maps.items():
+            old = before._maps.get(arms.get(source.name, -1))
+            if old is not None and old.size != source.size:
+                number = self._cursor.visits[arm] // old.batches_per_pass(before._world_size)
+                self._cursor.visits[arm] = (number + 1) * source.batches_per_pass(before._world_size)
+        same = self._reads_as(before)
+        for arm, stream in self._streams.items():
+            running = before._streams.get(arms.get(stream.name, -1))
+            if running is None:
+                continue
+            if not same or self.tasks[stream.name] is not before.tasks[stream.name]:
+                self._places[stream.name] = next_pass(before._place_of(running))
+            elif stream.name in before._places:
+                self._places[stream.name] = before._places[stream.name]
+            else:
+                self._streams[arm] = running
+        self.samples.take_over(before.samples, same=same)
+
+    def _reads_as(self, other: CurriculumLoader) -> bool:
+        return (self.batch_size, self.drop_last, self._collate_fn, self.seed, self.on_error) == (
+            (other.batch_size, other.drop_last, other._collate_fn, other.seed, other.on_error)
+        )
+
+    def _place_of(self, source: StreamSource) -> Any:
+        return self._places.get(source.name) or source.position()
 
     def discard_lost(self, *, step_is_over: bool = False) -> None:
         """Close the draws of batches that were delivered, before a checkpoint or in a trial, and earn no reward.
@@ -683,12 +728,10 @@ class CurriculumLoader:
             "loader",
             {
                 "tasks": list(self.names),
+                "made_in_epoch": self.made_in_epoch,
                 **self._cursor.state(),
                 "samples": self.samples.state(),
-                "streams": [
-                    [self.names[arm], self._places.get(self.names[arm]) or source.position()]
-                    for arm, source in self._streams.items()
-                ],
+                "streams": [[source.name, self._place_of(source)] for source in self._streams.values()],
                 "own_teacher": self._own_teacher.state_dict() if self._teacher is self._own_teacher else None,
             },
         )
@@ -720,6 +763,7 @@ class CurriculumLoader:
         self._cursor = Cursor.loaded(content, content["tasks"], self.names)
         self.samples.load_state(content["samples"])
         self._places = {name: position for name, position in content["streams"] if name in self.tasks}
+        self.made_in_epoch = content.get("made_in_epoch", 0)  # older states have none
         self._resumed = True
 
     def _reset(self) -> None:

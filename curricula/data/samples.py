@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_collate
 
-from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, batches_of, samplers_of
+from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, batches_of, next_pass, samplers_of
 from curricula.data.tasks import Task, check_tasks, is_map_style
 from curricula.randomness import Stream
 
@@ -114,6 +114,25 @@ class Samples:
         """Continue where :meth:`state` was taken; tasks that are no more are left out."""
         self._sources.clear()
         self._positions = {name: position for name, position in state if name in (*self._tasks, HELD_OUT_TARGET)}
+
+    def take_over(self, before: Samples, *, same: bool) -> None:
+        """Go on from the samples of a loader that is replaced.
+
+        Args:
+            before: of that loader.
+            same: whether both read a task in the same way.
+        """
+        self._positions = {}
+        for name in (*before._positions, *before._sources):
+            if name not in self._tasks:
+                continue
+            source = before._sources.get(name)
+            if same and source is not None and self._tasks[name] is before._tasks[name]:
+                self._sources[name] = source
+            elif isinstance(source, StreamSource):
+                self._positions[name] = next_pass(source.position())
+            else:
+                self._positions[name] = before._positions[name] if source is None else source.position()
 
     def _open(self, name: str) -> _ByIndex | StreamSource:
         task = self._tasks[name]

@@ -274,6 +274,17 @@ class StreamSource:
             return next(self._iterator, _END)
 
 
+def next_pass(position: list[int]) -> list[int]:
+    """Return the beginning of the pass after a position that :meth:`StreamSource.position` told.
+
+    Example:
+        >>> next_pass([2, 5, 8]), next_pass([2, 0, 8])
+        ([3, 0], [2, 0])
+    """
+    number, taken = position[:2]
+    return [number + 1 if taken else number, 0]
+
+
 def set_epoch(loader: DataLoader[Any], number: int) -> None:
     """Tell a loader's samplers and dataset which pass this is, where they ask for it."""
     for part in [*samplers_of(loader), loader.dataset]:
