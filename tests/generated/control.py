@@ -23,10 +23,10 @@ class Batches:
         self.taken = 0
 
     def __len__(self) -> int:
-        return self.way.epoch_batches
+        return self.way.loader_batches
 
     def __iter__(self):
-        for _ in range(self.taken % len(self), len(self)):
+        for _ in range(self.taken % self.way.epoch_batches, len(self)):
             numbers = torch.Generator().manual_seed(self.taken)
             self.taken += 1
             size = self.way.batch_size

@@ -48,7 +48,9 @@ def regressions(seed: int = 0) -> dict[str, TensorDataset]:
     """Random regressions of the sizes that the ways count with; the noise differs between tasks."""
     numbers = torch.Generator().manual_seed(seed)
     return {
-        name: TensorDataset(torch.randn(size, WIDTH, generator=numbers), scale * torch.randn(size, 1, generator=numbers))
+        name: TensorDataset(
+            torch.randn(size, WIDTH, generator=numbers), scale * torch.randn(size, 1, generator=numbers)
+        )
         for scale, (name, size) in enumerate(zip("abcd", SIZES, strict=True))
     }
 
@@ -140,5 +142,5 @@ def make_datamodule(way: Way) -> Any:
     if way.given_by == "adopted datamodule":
         return CurriculumDataModule.from_datamodule(existing(make_tasks(way)), **_options(way))
     if way.given_by == "our datamodule":
-        return CurriculumDataModule(make_tasks(way), {"a": regressions()["a"]}, **_options(way))
+        return CurriculumDataModule(make_tasks(way), {"a": validation_loader()}, **_options(way))
     return None

@@ -23,6 +23,9 @@ from tests.generated.ways import Way
 
 EPOCHS_WITHOUT_END = 1000
 
+RESUMES_IN_A_ROW = 2
+"""At most; Lightning may count an epoch twice at each."""
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -72,6 +75,8 @@ def _callbacks(package: str) -> dict[str, type[Any]]:
 
     class RandomStream(lightning.Callback):
         """Keeps torch's random numbers in the checkpoint, for modules and samples that draw some."""
+
+        state_key = "RandomStream"
 
         def __init__(self):
             self.state = None
@@ -168,7 +173,7 @@ def _keeping(package: str) -> type[Any]:
 
 def _bandit(way: Way) -> bandits.Bandit:
     return {
-        "Exp3S": lambda: bandits.Exp3S(),
+        "Exp3S": bandits.Exp3S,
         "Exp3S optimistic": lambda: bandits.Exp3S(beta=0.05),
         "Exp3S paper": bandits.Exp3S.paper,
         "Exp3": lambda: bandits.Exp3(eta=0.1, epsilon=0.1),
@@ -203,14 +208,15 @@ def _checkpoints(way: Way, folder: Path) -> list[Any]:
         "exception": {"save_on_exception": True, "every_n_epochs": EPOCHS_WITHOUT_END},
         "last": {"save_last": True, "every_n_train_steps": 3},
     }
-    return [] if way.checkpoints == "default" else [saver(dirpath=folder / "saved", **options[way.checkpoints])]
+    return [] if way.checkpoints == "default" else [saver(dirpath=folder, **options[way.checkpoints])]
 
 
 def _length(way: Way) -> dict[str, Any]:
     return {
         "epochs": {"max_epochs": way.epochs},
         "steps": {"max_steps": way.steps},
-        "both": {"max_epochs": way.epochs, "max_steps": way.steps},
+        "both, steps first": {"max_epochs": way.epochs + RESUMES_IN_A_ROW, "max_steps": way.steps},
+        "both, epochs first": {"max_epochs": way.epochs, "max_steps": way.steps + 5},
         "time": {"max_time": timedelta(hours=1)},
     }[way.length]
 
@@ -260,13 +266,14 @@ def train(
 
     Args:
         way: how to train.
-        folder: for the checkpoints; made if it is not there.
+        folder: for copies of all checkpoints; made if it is not there.
         seed: of the global random numbers at the start.
         checkpoint: to go on from.
         interrupted_after: raise the error of the way after so many batches.
         plain: without the curriculum, as a control: on a loader of fixed batches.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    saved = folder.parent / "saved"  # all runs of a way save to one place, as users' do
     lightning = importlib.import_module(way.package)
     lightning.seed_everything(seed, verbose=False)
     run, parts = Run(), _callbacks(way.package)
@@ -280,9 +287,9 @@ def train(
     if interrupted_after is not None:
         callbacks.append(parts["Interrupt"](run, interrupted_after, way.error))
     trainer = lightning.Trainer(
-        callbacks=[*callbacks, *_checkpoints(way, folder)],
+        callbacks=[*callbacks, *_checkpoints(way, saved)],
         plugins=[_keeping(way.package)(run, folder)],
-        default_root_dir=folder,
+        default_root_dir=saved,
         **_trainer_options(way),
     )
     given = loader if module.loader is None else None
