@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -66,26 +66,30 @@ def make_tasks(way: Way, seed: int = 0) -> dict[str, Any]:
             for number, (name, task) in enumerate(samples.items())
         }
     if way.data == "loaders":
-        return {name: _ready(way, task) for name, task in samples.items()}
+        return {name: _ready(way, task, way.workers if name == "c" else "none") for name, task in samples.items()}
     if way.data == "mixed":
         streams = {"b": Stream(samples["b"], seed, False), "d": Stream(samples["d"], seed, True)}
-        return {**samples, **streams, "c": _ready(way, samples["c"])}
+        return {**samples, **streams, "c": _ready(way, samples["c"], "none")}
     return dict(samples)
 
 
-def _ready(way: Way, task: TensorDataset) -> DataLoader:
-    own = way.workers != "none" and way.data == "loaders"
+def _ready(way: Way, task: TensorDataset, workers: str) -> DataLoader:
     return DataLoader(
         task,
         batch_size=way.batch_size,
-        shuffle=True,
-        num_workers=int(own),
-        persistent_workers=own and way.workers == "persistent",
+        shuffle=way.shuffle,
+        num_workers=int(workers != "none"),
+        persistent_workers=workers == "persistent",
     )
 
 
 def _options(way: Way) -> dict[str, Any]:
-    options: dict[str, Any] = {"batch_size": way.batch_size, "steps_per_epoch": way.steps_per_epoch, "seed": 3}
+    options: dict[str, Any] = {
+        "batch_size": way.batch_size,
+        "steps_per_epoch": way.steps_per_epoch,
+        "shuffle": way.shuffle,
+        "seed": 3,
+    }
     if way.workers != "none" and way.data != "loaders":
         options.update(num_workers=2, persistent_workers=way.workers == "persistent")
     if way.data in ("streams", "endless", "mixed"):
@@ -109,38 +113,32 @@ def validation_loader() -> DataLoader:
 
 
 @cache
-def _datamodules(package: str) -> tuple[type[Any], type[Any]]:
+def _datamodule(package: str) -> type[Any]:
     lightning = importlib.import_module(package)
 
     class Own(lightning.LightningDataModule):
-        """A datamodule that returns a loader of ours."""
+        """A datamodule that makes a loader of ours whenever it is asked for one."""
 
-        def __init__(self, loader):
+        def __init__(self, serve):
             super().__init__()
-            self.loader = loader
+            self.serve = serve
 
         def train_dataloader(self):
-            return self.loader
+            return self.serve()
 
         def val_dataloader(self):
             return validation_loader()
 
-    class Existing(Own):
-        """A datamodule with a loader per task, as there are without this library."""
-
-        def train_dataloader(self):
-            return self.loader  # a dict
-
-    return Own, Existing
+    return Own
 
 
 def make_datamodule(way: Way) -> Any:
     """Return the datamodule that serves the loader, or ``None`` where another does."""
-    own, existing = _datamodules(way.package)
+    own = _datamodule(way.package)
     if way.given_by == "own datamodule":
-        return own(make_loader(way))
+        return own(partial(make_loader, way))
     if way.given_by == "adopted datamodule":
-        return CurriculumDataModule.from_datamodule(existing(make_tasks(way)), **_options(way))
+        return CurriculumDataModule.from_datamodule(own(partial(make_tasks, way)), **_options(way))
     if way.given_by == "our datamodule":
         return CurriculumDataModule(make_tasks(way), {"a": validation_loader()}, **_options(way))
     return None

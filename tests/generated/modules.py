@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -43,10 +44,10 @@ def _classes(package: str) -> dict[str, type[Any]]:
     class Net(lightning.LightningModule):
         """A small regression."""
 
-        def __init__(self, way: Way, loader: Any):
+        def __init__(self, way: Way, serve: Callable[[], Any] | None):
             super().__init__()
             self.way = way
-            self.loader = loader
+            self.serve = serve
             self.network = _network(way.network)
 
         def loss(self, batch):
@@ -56,7 +57,7 @@ def _classes(package: str) -> dict[str, type[Any]]:
 
         def training_step(self, batch, batch_idx):
             loss = self.loss(batch)
-            if self.way.logs:
+            if self.way.logs != "none":
                 self.log("loss", loss, on_step=True, on_epoch=True)
             return loss
 
@@ -80,8 +81,8 @@ def _classes(package: str) -> dict[str, type[Any]]:
     class Manual(Net):
         """The same, with optimiser steps by hand."""
 
-        def __init__(self, way: Way, loader: Any):
-            super().__init__(way, loader)
+        def __init__(self, way: Way, serve: Callable[[], Any] | None):
+            super().__init__(way, serve)
             self.automatic_optimization = False
 
         def curriculum_loss(self, batch, batch_idx):
@@ -106,7 +107,7 @@ def _classes(package: str) -> dict[str, type[Any]]:
         """The same, with the training loader in the module."""
 
         def train_dataloader(self):
-            return self.loader
+            return self.serve()
 
     class ManualServing(Serving, Manual):
         """Both."""
@@ -114,12 +115,12 @@ def _classes(package: str) -> dict[str, type[Any]]:
     return {cls.__name__: cls for cls in (Net, Manual, Serving, ManualServing)}
 
 
-def make_module(way: Way, loader: Any) -> Any:
+def make_module(way: Way, serve: Callable[[], Any] | None) -> Any:
     """Return the module of a way.
 
     Args:
         way: how to train.
-        loader: what ``train_dataloader`` of a module returns that has one; ``None`` for the others.
+        serve: what ``train_dataloader`` of the module returns; ``None``: it has none.
     """
-    name = ("Manual" if way.manual else "") + ("Serving" if loader is not None else "")
-    return _classes(way.package)[name or "Net"](way, loader)
+    name = ("Manual" if way.manual else "") + ("Serving" if serve is not None else "")
+    return _classes(way.package)[name or "Net"](way, serve)

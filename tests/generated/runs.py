@@ -7,7 +7,7 @@ import importlib
 import shutil
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,12 @@ def make_callback(way: Way) -> CurriculumCallback:
     target: Any = None
     if signal.needs_target:
         target = "d" if way.target == "task" else regressions(2)["a"]
-    return CurriculumCallback(_bandit(way), signal, _scaler(way), target=target, seed=3)
+    cost = _samples if way.cost == "given" else None
+    return CurriculumCallback(_bandit(way), signal, _scaler(way), cost=cost, target=target, seed=3)
+
+
+def _samples(batch: Any) -> float:
+    return float(len(batch[0]))
 
 
 def _checkpoints(way: Way, folder: Path) -> list[Any]:
@@ -206,7 +211,7 @@ def _checkpoints(way: Way, folder: Path) -> list[Any]:
         "epoch end": {"save_on_train_epoch_end": True, "save_top_k": -1},
         "time": {"train_time_interval": timedelta(microseconds=1), "save_top_k": -1},
         "exception": {"save_on_exception": True, "every_n_epochs": EPOCHS_WITHOUT_END},
-        "last": {"save_last": True, "every_n_train_steps": 3},
+        "last": {"save_last": way.save_last, "every_n_train_steps": 3},
     }
     return [] if way.checkpoints == "default" else [saver(dirpath=folder, **options[way.checkpoints])]
 
@@ -232,6 +237,11 @@ def _validation(way: Way) -> dict[str, Any]:
     }[way.validation]
 
 
+def _logger(way: Way, folder: Path) -> Any:
+    kind = importlib.import_module(f"{way.package}.loggers").CSVLogger
+    return kind(folder, version=folder.name) if way.logs == "module and file" else False
+
+
 def _trainer_options(way: Way) -> dict[str, Any]:
     clips = {"gradient_clip_val": 0.5, "gradient_clip_algorithm": way.clip} if way.clip != "none" else {}
     limits = {"overfit_batches": way.overfit} if way.overfit else {}
@@ -239,13 +249,14 @@ def _trainer_options(way: Way) -> dict[str, Any]:
         limits["limit_train_batches"] = way.limit
     return {
         "accelerator": "cpu",
-        "logger": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "enable_checkpointing": True,
         "precision": way.precision,
         "accumulate_grad_batches": way.accumulate,
         "num_sanity_val_steps": way.sanity,
+        "reload_dataloaders_every_n_epochs": way.reload,
+        "log_every_n_steps": 1,
         **_length(way),
         **_validation(way),
         **clips,
@@ -278,8 +289,11 @@ def train(
     lightning.seed_everything(seed, verbose=False)
     run, parts = Run(), _callbacks(way.package)
     datamodule = None if plain else make_datamodule(way)
-    loader = control.Batches(way) if plain else make_loader(way) if datamodule is None else None
-    module = make_module(way, loader if way.given_by == "module" else None)
+    loader: Any = control.Batches(way) if plain else None
+    in_module = way.given_by == "module"
+    module = make_module(way, (partial(make_loader, way) if loader is None else lambda: loader) if in_module else None)
+    if loader is None and way.given_by == "fit":
+        loader = make_loader(way)
     own = control.keeper(way.package)(loader) if plain else make_callback(way)
     callbacks = [own, parts["RandomStream"](), parts["Recorder"](run)]
     if way.length == "time":
@@ -290,9 +304,10 @@ def train(
         callbacks=[*callbacks, *_checkpoints(way, saved)],
         plugins=[_keeping(way.package)(run, folder)],
         default_root_dir=saved,
+        logger=_logger(way, folder),
         **_trainer_options(way),
     )
-    given = loader if module.loader is None else None
+    given = None if in_module else loader
     try:
         trainer.fit(module, given, datamodule=datamodule, ckpt_path=checkpoint)
     except (SystemExit, RuntimeError) as error:  # Lightning makes an exit of Ctrl-C

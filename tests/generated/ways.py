@@ -23,7 +23,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "optimizer": ("sgd", "adam"),
     "manual": (False, True),
     "schedule": ("none", "epoch", "step", "one cycle", "warm-up", "epoch cosine"),
-    "precision": ("32-true", "bf16-mixed"),
+    "precision": ("32-true", "64-true", "bf16-mixed"),
     "data": ("map", "augmented", "streams", "endless", "loaders", "mixed"),
     "workers": ("none", "two", "persistent"),
     "given_by": ("fit", "module", "our datamodule", "own datamodule", "adopted datamodule"),
@@ -38,11 +38,15 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "sanity": (0, 2),
     "checkpoints": ("default", "steps", "validation", "epoch end", "time", "exception", "last"),
     "error": ("KeyboardInterrupt", "RuntimeError"),
-    "logs": (False, True),
+    "logs": ("none", "module", "module and file"),
+    "shuffle": (True, False),
+    "cost": ("none", "given"),
+    "reload": (0, 1, 2),
+    "save_last": (True, "link"),
 }
 """What may be chosen, by the name of the field of :class:`Way`."""
 
-RARE: dict[str, Any] = {"workers": "none", "manual": False, "limit": None, "overfit": 0}
+RARE: dict[str, Any] = {"workers": "none", "manual": False, "limit": None, "overfit": 0, "reload": 0}
 """What is chosen four times in five: the other values are slow, or exclude much."""
 
 WITH_WORKERS = ("map", "augmented", "loaders", "mixed")
@@ -79,7 +83,11 @@ class Way:
     sanity: int
     checkpoints: str
     error: str
-    logs: bool
+    logs: str
+    shuffle: bool
+    cost: str
+    reload: int
+    save_last: bool | str
 
     def __str__(self) -> str:
         return " ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
