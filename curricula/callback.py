@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
 from curricula.agreement import Outcome, Ranks
@@ -21,11 +22,12 @@ from curricula.data.loader import CurriculumLoader
 from curricula.data.options import Cost
 from curricula.data.samples import HELD_OUT_TARGET
 from curricula.data.tasks import Task
+from curricula.handover import Handover
 from curricula.rewards import RewardScaler
 from curricula.signals.base import Signal
 from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
+from curricula.signals.kept_gradients import gradients_stay
 from curricula.signals.probe import Probe, as_loss, untouched
-from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
 from curricula.skipped_steps import SkippedSteps
 from curricula.task_names import TaskChanges
@@ -136,9 +138,11 @@ class CurriculumCallback(pl.Callback):
         self._draws: tuple[Draw, ...] = ()
         self._step: Step | None = None
         self._stepped = False
+        self._repeated = False
         self._scale = 1.0
         self._no_loss: str | None = None
         self._skipped = SkippedSteps()
+        self._handover = Handover()
 
     @property
     def state_key(self) -> str:
@@ -148,14 +152,14 @@ class CurriculumCallback(pl.Callback):
     @property
     def teacher(self) -> Teacher:
         """The teacher in charge; there is one from the start of training on."""
-        if self._teacher is None:
+        if self._loader is None:
             self._look_back()
         return _started("teacher", self._teacher)
 
     @property
     def history(self) -> CurriculumHistory:
         """The record of the run; there is one from the start of training on."""
-        if self._history is None:
+        if self._loader is None:
             self._look_back()
         return _started("history", self._history)
 
@@ -199,10 +203,14 @@ class CurriculumCallback(pl.Callback):
             self._attach(trainer, loader)
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
-        self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context)
+        self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context, trainer)
         self._amp = getattr(trainer.precision_plugin, "scaler", None)
         self._ranks = Ranks(trainer.world_size, pl_module.device, separate=self._independent)
         self._clips = clips_gradients(trainer, pl_module)
+        self._only_optimizer = trainer.optimizers[0] if len(trainer.optimizers) == 1 else None
+        self._stay: dict[tuple[int, int], bool] = {}
+        self._first_loss: Tensor | None = None
+        self._stepping_at: int | None = None
         self._step = None
         self._loggers = Loggers(trainer, self.history, figures=self._log_figures)
         self._loggers.start(self.teacher, self.signal)
@@ -294,9 +302,10 @@ class CurriculumCallback(pl.Callback):
             _log.info("curriculum: %s, %s", self._teacher.bandit.describe(), type(self.signal).__name__)
 
     def _look_back(self) -> None:
-        # A run that was over when it was resumed: nothing was trained, and what was recorded can be looked at.
-        state = self._loaded or self._seen
-        if state is not None:
+        # Nothing is trained here now: a training in other processes is over, or a run was over when it was resumed.
+        arrived = self._handover.receive()
+        state = arrived or self._loaded or self._seen
+        if state is not None and (arrived or self._teacher is None):
             self._teacher, self._history = look_back(state, self._options)
 
     # ---------------------------------------------------------------- one step
@@ -322,18 +331,28 @@ class CurriculumCallback(pl.Callback):
                 world_size=self._ranks.number,
                 clips=self._clips,
             )
+            if self._only_optimizer is not None:
+                self._step.set_optimizer(self._only_optimizer)
             self._stepped = False
-        micro = MicroBatch(batch, batch_idx, RandomState(pl_module.device) if self.signal.needs_probe else None)
-        if self.signal.needs_loss and self._probe.is_custom:
-            with self._loggers.signal_time:
-                micro.loss = self._probe.loss(batch, batch_idx, micro.random_state)
+        micro = MicroBatch(batch, batch_idx)
         if self._cost is not None:
             micro.cost = as_number("cost(batch)", self._cost(batch))
         self._step.add(micro)
+        if self.signal.needs_probe:
+            with self._loggers.signal_time:
+                self._probe.keep_start(micro)
+        if self.signal.needs_loss and self._probe.is_custom:
+            with self._loggers.signal_time:
+                micro.loss = self._probe.loss(batch, batch_idx, micro.start)
 
     def _tasks_left(self) -> tuple[str, ...]:
         removed = self.teacher.removed
         return tuple(name for name in self.teacher.tasks if name not in removed) if removed else self.teacher.tasks
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Keep the loss at the old parameters, where the optimiser may compute others at other parameters."""
+        if not self._stepped:
+            self._first_loss = loss.detach()
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let a signal that compares micro-batches measure with the gradients so far."""
@@ -344,17 +363,31 @@ class CurriculumCallback(pl.Callback):
         self.signal.after_backward(self._step)
 
     def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Let the signal measure with the gradients and the old parameters."""
         if self._step is None:
             return
-        self._stepped = True
+        if self._stepped and (pl_module.automatic_optimization or trainer.global_step == self._stepping_at):
+            self._repeated = True  # the optimiser runs its closure again (LBFGS, SAM), at other parameters
+            return
+        self._stepped, self._repeated = True, False
+        if not pl_module.automatic_optimization:
+            self._stepping_at = trainer.global_step
+        self._step.set_optimizer(optimizer, gradients_stay=self._gradients_stay(trainer, pl_module, optimizer))
         if self._amp is not None:
             self._scale = self._amp.get_scale()
             self._step.set_gradient_scale(self._scale if unscales_itself(optimizer) else 1.0)
         with self._loggers.signal_time:
             self.signal.before_step(self._step)
+
+    def _gradients_stay(self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Optimizer) -> bool:
+        if self._clips:
+            return False
+        key = id(optimizer), len(optimizer.param_groups)
+        if key not in self._stay:
+            self._stay[key] = gradients_stay(trainer, module, optimizer, self)
+        return self._stay[key]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -377,6 +410,8 @@ class CurriculumCallback(pl.Callback):
             self._abandon_step()
 
     def _take_loss(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: Step, outputs: Any) -> None:
+        if self._repeated and self._stepped and pl_module.automatic_optimization:
+            outputs = self._first_loss
         try:
             loss = as_loss(outputs, "training_step")
         except RuntimeError as error:
@@ -427,6 +462,7 @@ class CurriculumCallback(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Send what shows the whole run."""
         self._loggers.finish()
+        self._handover.send(trainer, self.state_dict)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Send what shows a run that was interrupted."""
@@ -481,6 +517,8 @@ def _started(name: str, value: T | None) -> T:
     if value is None:
         raise RuntimeError(
             f"the callback has no {name} before training starts: call trainer.fit() first, with a step to train. One "
-            "that several trainers share has none any more when one of them is done: give each a callback of its own"
+            "that several trainers share has none any more when one of them is done: give each a callback of its own. "
+            "Of a training in spawned processes that failed, the last checkpoint has it: "
+            "curricula.tracking.read_history(path)"
         )
     return value
