@@ -261,16 +261,23 @@ class CurriculumCallback(pl.Callback):
             raise MisconfigurationException(str(error)) from error
 
     def _follow(self, before: CurriculumLoader, loader: CurriculumLoader) -> None:
-        teacher = self.teacher
-        changes = TaskChanges.between(teacher.tasks, loader.names)
-        if loader.names != teacher.tasks and self._strict:
-            raise ValueError(changes.refusal("the curriculum"))
-        if isinstance(self._target, str) and self._target not in loader.names:
-            raise ValueError(f"target {self._target!r} names no task: the tasks are {list(loader.names)}")
-        teacher.set_tasks(loader.names)
-        self._adopt_tasks()
-        tell_changes("before the data were reloaded, the curriculum", changes)
+        self._check_target(loader)
+        self._match_tasks(loader, "the loader before")
         loader.take_over(before)
+
+    def _check_target(self, loader: CurriculumLoader) -> None:
+        if isinstance(self._target, str) and self._target not in loader.names:
+            raise MisconfigurationException(
+                f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
+            )
+
+    def _match_tasks(self, loader: CurriculumLoader, before: str) -> None:
+        changes = TaskChanges.between(self.teacher.tasks, loader.names)
+        if loader.names != self.teacher.tasks and self._strict:
+            raise ValueError(changes.refusal(before))
+        self.teacher.set_tasks(loader.names)
+        self._adopt_tasks()
+        tell_changes(before, changes)
 
     def _adopt_tasks(self) -> None:
         if self._adopted is not self.teacher.tasks:
@@ -298,13 +305,10 @@ class CurriculumCallback(pl.Callback):
         self._sample = partial(_sample, trainer, loader) if self.signal.needs_samples else None
 
     def _start_teacher(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
-        goes_on = trainer.global_step > 0 and self._teacher is not None and self._teacher.tasks == loader.names
-        if goes_on and self._loaded is None:
+        self._check_target(loader)
+        if trainer.global_step > 0 and self._teacher is not None and self._loaded is None:
+            self._match_tasks(loader, "the training before")
             return
-        if isinstance(self._target, str) and self._target not in loader.names:
-            raise MisconfigurationException(
-                f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
-            )
         loader.made_in_epoch = trainer.current_epoch
         rewards = self._horizon
         if rewards is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 
 import pytest
 import pytorch_lightning as pl
@@ -162,7 +163,7 @@ def stages(epoch):
 def test_tasks_that_come_and_go_with_a_reload_are_matched_by_name(caplog):
     with caplog.at_level(logging.WARNING, logger="curricula"):
         own, _, _, _ = fit(stages, strict=False)
-    told = [message for message in caplog.messages if "before the data were reloaded" in message]
+    told = [message for message in caplog.messages if "the loader before had other tasks" in message]
     assert len(told) == 2
     assert "['easy'] kept the ratios of their weights, ['hard'] are new" in told[0]
     assert (
@@ -180,7 +181,7 @@ def test_tasks_that_come_and_go_with_a_reload_are_matched_by_name(caplog):
 def test_other_tasks_are_refused_unless_they_are_meant():
     with pytest.raises(
         MisconfigurationException,
-        match=r"the curriculum has other tasks \(missing now: none; new: \['hard'\]\).*strict=F",
+        match=r"the loader before has other tasks \(missing now: none; new: \['hard'\]\).*strict=F",
     ):
         fit(stages)
 
@@ -199,6 +200,39 @@ def test_with_workers_that_read_ahead_every_reward_is_for_its_own_batch():
     own, seen, _, _ = fit(make, limit_train_batches=5)
     assert [float(inputs[0, 0]) for _, inputs, _ in seen.batches] == own.history.column("arm").tolist()
     assert own.teacher.draws >= 15
+
+
+def test_workers_of_the_loader_before_are_stopped():
+    running = []
+
+    class Count(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            running.append(len(multiprocessing.active_children()))
+
+    def make(_):
+        tasks = {"a": data(1), "b": DataLoader(data(2), batch_size=4, num_workers=1, persistent_workers=True)}
+        return CurriculumLoader(tasks, batch_size=4, steps_per_epoch=12, num_workers=1, persistent_workers=True)
+
+    fit(make, Count())
+    assert max(running) == 2
+    assert multiprocessing.active_children() == []
+
+
+def test_a_second_training_with_other_tasks_goes_on_with_what_was_learned_of_those_that_stay(caplog):
+    both, other = {"easy": data(1), "hard": data(2)}, {"hard": data(2), "harder": data(3)}
+    for strict in (True, False):
+        own = CurriculumCallback(strict=strict)
+        fitter = trainer(own, max_steps=12)
+        fitter.fit(Linear(4), CurriculumLoader(both, batch_size=4, steps_per_epoch=12))
+        fitter.fit_loop.epoch_loop.max_steps = 24
+        again = CurriculumLoader(other, batch_size=4, steps_per_epoch=12)
+        if strict:
+            with pytest.raises(MisconfigurationException, match=r"the training before has other tasks .*strict=False"):
+                fitter.fit(Linear(4), again)
+        else:
+            fitter.fit(Linear(4), again)
+            assert own.teacher.tasks == ("hard", "harder")
+            assert own.history.steps == 24
 
 
 streams_that_stay = {name: Endless(k) for k, name in enumerate("ab")}

@@ -588,6 +588,8 @@ class CurriculumLoader:
                 self._streams[arm] = running
             elif running is not None:
                 stream.seek(running.next_pass())
+                running.shut_down()
+        before._stop_pool(before._shared._iterator)  # of persistent workers, which have copies of the data before
         self.samples.take_over(before.samples, same=same)
 
     def _reads_as(self, other: CurriculumLoader) -> bool:
