@@ -26,6 +26,7 @@ from curricula.handover import Handover
 from curricula.manual_steps import ManualSteps
 from curricula.meter import Meter
 from curricula.rewards import RewardScaler
+from curricula.setups import check_setup
 from curricula.signals.base import Signal
 from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
 from curricula.signals.probe import untouched
@@ -39,15 +40,9 @@ from curricula.tracking.names import shortened
 from curricula.tracking.progress_bar import ProgressBarEntry
 from curricula.trainers import (
     batches_per_draw,
-    check_alone,
-    check_independent,
-    check_micro_batches,
-    check_strategy,
-    check_takes_batches,
     data_ranks,
     expected_draws,
     find_loader,
-    has_own_loss,
     keep_reloading,
     overfit_limit,
     prepared,
@@ -196,31 +191,15 @@ class CurriculumCallback(pl.Callback):
         self._evaluates = stage != "fit"
         if self._evaluates:
             return
-        check_alone(trainer, type(self).__name__)
-        check_takes_batches(pl_module)
-        if self._batches_per_draw is not None and pl_module.automatic_optimization:
-            raise MisconfigurationException(
-                f"batches_per_draw={self._batches_per_draw} is for manual optimisation, and {type(pl_module).__name__} "
-                "optimises automatically: a draw has the batches of one optimiser step, "
-                "Trainer(accumulate_grad_batches=...)"
-            )
-        try:
-            self.signal.check(pl_module, self._target_name)
-        except ValueError as error:
-            raise MisconfigurationException(str(error)) from error
-        runs_again = self.signal.needs_loss or self.signal.needs_probe
-        if runs_again and not pl_module.automatic_optimization and not has_own_loss(pl_module):
-            raise MisconfigurationException(
-                f"{type(self.signal).__name__} needs the loss before and after a step, and {type(pl_module).__name__} "
-                "optimises manually, so that its training_step cannot be run again: define "
-                "`curriculum_loss(self, batch, batch_idx) -> Tensor` in the module, or use a signal of the gradients "
-                "such as GradientPredictionGain()"
-            )
-        check_strategy(trainer, self.signal)
-        if self.signal.needs_micro_batches:
-            check_micro_batches(trainer, pl_module, type(self.signal).__name__)
-        if self._independent:
-            check_independent(trainer, self.signal)
+        check_setup(
+            trainer,
+            pl_module,
+            self.signal,
+            kind=type(self).__name__,
+            target=self._target_name,
+            batches_per_draw=self._batches_per_draw,
+            independent=self._independent,
+        )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the loader, make the teacher (or go on with the one of a checkpoint), and connect them."""

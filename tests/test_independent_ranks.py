@@ -12,8 +12,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from curricula import CurriculumCallback, signals
 from curricula.bandits import Exp3S
+from curricula.setups import check_independent
 from curricula.signals import PredictionGain
-from curricula.trainers import check_independent
 from tests.models import trainer
 from tests.ranks import on_ranks
 from tests.test_ranks import SIZES, Hashes, Recorder, make_loader, make_trainer

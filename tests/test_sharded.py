@@ -16,9 +16,9 @@ from torch.distributed.fsdp import fully_shard
 
 from curricula import CurriculumCallback, CurriculumLoader, signals
 from curricula.bandits import Exp3S
+from curricula.setups import check_strategy
 from curricula.signals.base import Signal
 from curricula.signals.tensors import inner_product, squared_norm
-from curricula.trainers import check_strategy
 from tests.models import noisy_tasks, trainer
 from tests.ranks import on_ranks
 
