@@ -438,7 +438,8 @@ class CurriculumCallback(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take our entry out of the progress bar."""
         if self._loader is not None:
-            self._meter.probe.let_go()
+            if self._meter is not None:
+                self._meter.probe.let_go()
             self._progress_bar.remove()
             self._loader = None
         self._evaluates = False

@@ -50,6 +50,7 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_imports_point_downwards_only():
     layers = [
         "checks",
+        "batches",
         "state",
         "randomness",
         "task_names",
@@ -70,8 +71,8 @@ def test_imports_point_downwards_only():
     ]
     allowed = {
         "randomness": {"state"},
-        "signals": {"checks", "randomness", "teacher", "variational"},
-        "data": {"bandits", "checks", "randomness", "state", "task_names", "teacher"},
+        "signals": {"batches", "checks", "randomness", "teacher", "variational"},
+        "data": {"bandits", "batches", "checks", "randomness", "state", "task_names", "teacher"},
     }
     package = Path(curricula.__file__).parent
     for path in package.rglob("*.py"):

@@ -69,7 +69,7 @@ class Step:
         "_gradient_scale",
         "_loss",
         "_micro_batches",
-        "_own",
+        "_optimizer",
         "_probe",
         "_sample",
         "_sampled",
@@ -119,7 +119,7 @@ class Step:
         self.closed = False
         self._micro_batches: list[MicroBatch] = []
         self._sampled: list[tuple[Any, str]] = []
-        self._own: set[int] | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
         self._gradient_scale = 1.0
         self._loss: float | None = None
 
@@ -203,9 +203,10 @@ class Step:
         Of several optimisers, those of the one that steps.
         """
         with_gradients = [parameter for parameter in self.module.parameters() if parameter.grad is not None]
-        if self._own is None:
+        if self._optimizer is None:
             return with_gradients  # type: ignore[return-value]
-        return [parameter for parameter in with_gradients if id(parameter) in self._own]
+        own = {id(parameter) for group in self._optimizer.param_groups for parameter in group["params"]}
+        return [parameter for parameter in with_gradients if id(parameter) in own]
 
     def gradients(self) -> list[Tensor]:
         """Return the gradients of the step's loss: unscaled and unclipped.
@@ -226,7 +227,7 @@ class Step:
 
     def set_optimizer(self, optimizer: torch.optim.Optimizer, *, gradients_stay: bool = False) -> None:
         """Set the optimiser whose parameters are trained, and whether their gradients are left alone until the end."""
-        self._own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        self._optimizer = optimizer
         self.gradients_stay = gradients_stay
 
     @property

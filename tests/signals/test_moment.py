@@ -78,6 +78,23 @@ def test_a_write_of_the_training_itself_still_raises_the_version():
     assert module.scale.tolist() == [2.0] * 4
 
 
+def test_what_the_module_has_let_go_of_is_put_back_for_others_who_hold_it():
+    class Counting(Holder):
+        def training_step(self, batch, batch_idx):
+            self.counts.append(1)
+            self.total.add_(1.0)
+            self.counts, self.total = [], torch.zeros(2)
+            return super().training_step(batch, batch_idx)
+
+    module = Counting(counts=[], total=torch.zeros(2))
+    counts, total = module.counts, module.total
+    start = Moment(Surroundings(module), to_run=True)
+    module.training_step(BATCH, 0)
+    counts.append(2)
+    Probe(module, nullcontext).loss(BATCH, 0, start)
+    assert (counts, total.tolist()) == ([1, 2], [1.0, 1.0])
+
+
 def test_other_names_of_a_tensor_see_what_was_put_back():
     module = Holder(total=torch.zeros(4))
     view, same = module.total[:2], module.total
