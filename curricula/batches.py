@@ -37,14 +37,14 @@ def copied(batch: Any) -> Any:
 
 def _copy(value: Any, made: dict[int, Any]) -> Any:
     kind = type(value)
-    if kind is Tensor:
-        return _copy_tensor(value)
-    if kind in _ATOMS or isinstance(value, _LEAVES):
+    if kind in _ATOMS:
         return value
     if id(value) in made:
-        return made[id(value)]
-    if isinstance(value, Tensor):
+        return made[id(value)]  # one tensor may be both input and target
+    if kind is Tensor or isinstance(value, Tensor):
         other: Any = _copy_tensor(value)
+    elif isinstance(value, _LEAVES):
+        return value
     elif isinstance(value, np.ndarray):
         other = value.copy()
     elif isinstance(value, tuple):
@@ -75,12 +75,13 @@ def _copy_object(value: Any, made: dict[int, Any]) -> Any:
     elif isinstance(other, (list, deque)):
         for place, part in enumerate(other):
             other[place] = _copy(part, made)
-    for name, part in _attributes(other):
+    for name, part in attributes_of(other):
         object.__setattr__(other, name, _copy(part, made))  # of frozen dataclasses too
     return other
 
 
-def _attributes(value: Any) -> list[tuple[str, Any]]:
+def attributes_of(value: Any) -> list[tuple[str, Any]]:
+    """Return the attributes of an object by name, those in slots too."""
     found = dict(getattr(value, "__dict__", ()))
     for kind in type(value).__mro__:
         slots = getattr(kind, "__slots__", ())
@@ -122,7 +123,7 @@ def _alike(left: Any, right: Any, seen: set[tuple[int, int]]) -> bool:
         return left.keys() == right.keys() and all(_alike(part, right[key], seen) for key, part in left.items())
     if isinstance(left, (list, tuple, deque)):
         return len(left) == len(right) and all(_alike(a, b, seen) for a, b in zip(left, right, strict=True))
-    ours, theirs = dict(_attributes(left)), dict(_attributes(right))
+    ours, theirs = dict(attributes_of(left)), dict(attributes_of(right))
     own_comparison: Any = type(left).__eq__
     if own_comparison is not object.__eq__:
         try:

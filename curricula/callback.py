@@ -9,26 +9,28 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
 from curricula.agreement import Outcome, Ranks
 from curricula.bandits.base import Bandit
+from curricula.checkpoint import go_on, look_back, parts_of, tell_changes
 from curricula.checks import as_number, check_flags
 from curricula.data.loader import CurriculumLoader
 from curricula.data.options import Cost
 from curricula.data.samples import HELD_OUT_TARGET
 from curricula.data.tasks import Task
+from curricula.handover import Handover
 from curricula.rewards import RewardScaler
 from curricula.signals.base import Signal
 from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
+from curricula.signals.kept_gradients import gradients_stay
 from curricula.signals.probe import Probe, as_loss, untouched
-from curricula.signals.random_state import RandomState
 from curricula.signals.step import MicroBatch, Step
 from curricula.skipped_steps import SkippedSteps
-from curricula.state import unseal
-from curricula.task_names import listed
+from curricula.task_names import TaskChanges
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers import Loggers
@@ -45,9 +47,11 @@ from curricula.trainers import (
     find_loader,
     has_own_loss,
     horizon,
+    keep_reloading,
     overfit_limit,
     prepared,
     unscales_itself,
+    up_to_date_loader,
 )
 
 _log = logging.getLogger(__name__)
@@ -125,16 +129,20 @@ class CurriculumCallback(pl.Callback):
         self._independent = independent_ranks
         self._teacher: Teacher | None = None
         self._loader: CurriculumLoader | None = None
+        self._last_loader: CurriculumLoader | None = None  # stays when training is over, for checkpoints saved then
         self._history: CurriculumHistory | None = None
         self._loaded: dict[str, Any] | None = None
         self._seen: dict[str, Any] | None = None
+        self._adopted: tuple[str, ...] | None = None  # tasks that the history has as its first
         self._evaluates = False
         self._draws: tuple[Draw, ...] = ()
         self._step: Step | None = None
         self._stepped = False
+        self._repeated = False
         self._scale = 1.0
         self._no_loss: str | None = None
         self._skipped = SkippedSteps()
+        self._handover = Handover()
 
     @property
     def state_key(self) -> str:
@@ -144,14 +152,14 @@ class CurriculumCallback(pl.Callback):
     @property
     def teacher(self) -> Teacher:
         """The teacher in charge; there is one from the start of training on."""
-        if self._teacher is None:
+        if self._loader is None:
             self._look_back()
         return _started("teacher", self._teacher)
 
     @property
     def history(self) -> CurriculumHistory:
         """The record of the run; there is one from the start of training on."""
-        if self._history is None:
+        if self._loader is None:
             self._look_back()
         return _started("history", self._history)
 
@@ -189,16 +197,20 @@ class CurriculumCallback(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the loader, make the teacher (or go on with the one of a checkpoint), and connect them."""
-        loader = find_loader(trainer)
+        loader = up_to_date_loader(trainer)
         try:
             self._start_teacher(trainer, loader)
             self._attach(trainer, loader)
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
-        self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context)
+        self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context, trainer)
         self._amp = getattr(trainer.precision_plugin, "scaler", None)
         self._ranks = Ranks(trainer.world_size, pl_module.device, separate=self._independent)
         self._clips = clips_gradients(trainer, pl_module)
+        self._only_optimizer = trainer.optimizers[0] if len(trainer.optimizers) == 1 else None
+        self._stay: dict[tuple[int, int], bool] = {}
+        self._first_loss: Tensor | None = None
+        self._stepping_at: int | None = None
         self._step = None
         self._loggers = Loggers(trainer, self.history, figures=self._log_figures)
         self._loggers.start(self.teacher, self.signal)
@@ -207,9 +219,31 @@ class CurriculumCallback(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Follow the trainer to a new loader, where it reloads them."""
         loader = find_loader(trainer)
-        if self._loader is not None and loader is not self._loader:
-            loader.load_state_dict(self._loader.state_dict())
+        if self._loader is None or loader is self._loader:
+            return
+        try:
+            self._follow(self._loader, loader)
+            loader.made_in_epoch = trainer.current_epoch
             self._attach(trainer, loader)
+        except ValueError as error:
+            raise MisconfigurationException(str(error)) from error
+
+    def _follow(self, before: CurriculumLoader, loader: CurriculumLoader) -> None:
+        teacher = self.teacher
+        changes = TaskChanges.between(teacher.tasks, loader.names)
+        if loader.names != teacher.tasks and self._strict:
+            raise ValueError(changes.refusal("the curriculum"))
+        if isinstance(self._target, str) and self._target not in loader.names:
+            raise ValueError(f"target {self._target!r} names no task: the tasks are {list(loader.names)}")
+        teacher.set_tasks(loader.names)
+        self._adopt_tasks()
+        tell_changes("before the data were reloaded, the curriculum", changes)
+        loader.take_over(before)
+
+    def _adopt_tasks(self) -> None:
+        if self._adopted is not self.teacher.tasks:
+            self._adopted = self.teacher.tasks
+            self.history.adopt(self._adopted)
 
     def _attach(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
         rank, world_size = data_ranks(trainer)
@@ -224,7 +258,7 @@ class CurriculumCallback(pl.Callback):
             strict=self._strict,
             independent=self._independent,
         )
-        self._loader = loader
+        self._loader = self._last_loader = loader
         self._place = rank if self._independent else 0
         if self._target_name == HELD_OUT_TARGET:
             loader.samples.add_target(self._target)
@@ -238,6 +272,7 @@ class CurriculumCallback(pl.Callback):
             raise MisconfigurationException(
                 f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
             )
+        loader.made_in_epoch = trainer.current_epoch
         rewards = horizon(trainer)
         if rewards is not None and self._independent:
             rewards *= trainer.world_size
@@ -245,15 +280,19 @@ class CurriculumCallback(pl.Callback):
         self._history = CurriculumHistory(
             loader.names, grid=loader.grid, target=self._target if isinstance(self._target, str) else None
         )
+        self.signal.reset()
         if self._loaded is not None:
-            self._go_on(self._loaded)
+            self._history = go_on(
+                self._loaded,
+                self._teacher,
+                self._history,
+                loader,
+                self.signal,
+                strict=self._strict,
+                source=trainer.ckpt_path,
+            )
             self._loaded = None
-            if not loader.resumes:
-                _log.warning(
-                    "the checkpoint %s has the curriculum, but not where the loader was: the policy goes on, and every "
-                    "task begins with its first batch",
-                    trainer.ckpt_path,
-                )
+            keep_reloading(trainer, loader.made_in_epoch)
         elif trainer.ckpt_path is not None and trainer.global_step > 0:
             _log.warning(
                 "the checkpoint %s has no curriculum state: the model goes on from it, the curriculum starts anew",
@@ -262,31 +301,12 @@ class CurriculumCallback(pl.Callback):
         if trainer.is_global_zero:
             _log.info("curriculum: %s, %s", self._teacher.bandit.describe(), type(self.signal).__name__)
 
-    def _go_on(self, state: dict[str, Any]) -> None:
-        _check_parts(state)
-        saved = CurriculumHistory.from_state_dict(state["history"])
-        changes = self.teacher.load_state_dict(state["teacher"], strict=self._strict)
-        saved.adopt(self.teacher.tasks)
-        saved.target = self.history.target
-        self._history = saved
-        if changes.new or changes.gone:
-            _log.warning(
-                "the checkpoint's curriculum had other tasks: %s kept the ratios of their weights, %s are new and got "
-                "the mean of these, %s are gone",
-                listed(changes.kept),
-                listed(changes.new),
-                listed(changes.gone),
-            )
-
     def _look_back(self) -> None:
-        # A run that was over when it was resumed: nothing was trained, and what was recorded can be looked at.
-        state = self._loaded or self._seen
-        if state is None:
-            return
-        _check_parts(state)
-        self._teacher = Teacher(unseal("teacher", state["teacher"])["tasks"], **self._options)
-        self._teacher.load_state_dict(state["teacher"])
-        self._history = CurriculumHistory.from_state_dict(state["history"])
+        # Nothing is trained here now: a training in other processes is over, or a run was over when it was resumed.
+        arrived = self._handover.receive()
+        state = arrived or self._loaded or self._seen
+        if state is not None and (arrived or self._teacher is None):
+            self._teacher, self._history = look_back(state, self._options)
 
     # ---------------------------------------------------------------- one step
 
@@ -311,18 +331,28 @@ class CurriculumCallback(pl.Callback):
                 world_size=self._ranks.number,
                 clips=self._clips,
             )
+            if self._only_optimizer is not None:
+                self._step.set_optimizer(self._only_optimizer)
             self._stepped = False
-        micro = MicroBatch(batch, batch_idx, RandomState(pl_module.device) if self.signal.needs_probe else None)
-        if self.signal.needs_loss and self._probe.is_custom:
-            with self._loggers.signal_time:
-                micro.loss = self._probe.loss(batch, batch_idx, micro.random_state)
+        micro = MicroBatch(batch, batch_idx)
         if self._cost is not None:
             micro.cost = as_number("cost(batch)", self._cost(batch))
         self._step.add(micro)
+        if self.signal.needs_probe:
+            with self._loggers.signal_time:
+                self._probe.keep_start(micro)
+        if self.signal.needs_loss and self._probe.is_custom:
+            with self._loggers.signal_time:
+                micro.loss = self._probe.loss(batch, batch_idx, micro.start)
 
     def _tasks_left(self) -> tuple[str, ...]:
         removed = self.teacher.removed
         return tuple(name for name in self.teacher.tasks if name not in removed) if removed else self.teacher.tasks
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Keep the loss at the old parameters, where the optimiser may compute others at other parameters."""
+        if not self._stepped:
+            self._first_loss = loss.detach()
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let a signal that compares micro-batches measure with the gradients so far."""
@@ -333,17 +363,31 @@ class CurriculumCallback(pl.Callback):
         self.signal.after_backward(self._step)
 
     def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Let the signal measure with the gradients and the old parameters."""
         if self._step is None:
             return
-        self._stepped = True
+        if self._stepped and (pl_module.automatic_optimization or trainer.global_step == self._stepping_at):
+            self._repeated = True  # the optimiser runs its closure again (LBFGS, SAM), at other parameters
+            return
+        self._stepped, self._repeated = True, False
+        if not pl_module.automatic_optimization:
+            self._stepping_at = trainer.global_step
+        self._step.set_optimizer(optimizer, gradients_stay=self._gradients_stay(trainer, pl_module, optimizer))
         if self._amp is not None:
             self._scale = self._amp.get_scale()
             self._step.set_gradient_scale(self._scale if unscales_itself(optimizer) else 1.0)
         with self._loggers.signal_time:
             self.signal.before_step(self._step)
+
+    def _gradients_stay(self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Optimizer) -> bool:
+        if self._clips:
+            return False
+        key = id(optimizer), len(optimizer.param_groups)
+        if key not in self._stay:
+            self._stay[key] = gradients_stay(trainer, module, optimizer, self)
+        return self._stay[key]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -366,6 +410,8 @@ class CurriculumCallback(pl.Callback):
             self._abandon_step()
 
     def _take_loss(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: Step, outputs: Any) -> None:
+        if self._repeated and self._stepped and pl_module.automatic_optimization:
+            outputs = self._first_loss
         try:
             loss = as_loss(outputs, "training_step")
         except RuntimeError as error:
@@ -389,8 +435,7 @@ class CurriculumCallback(pl.Callback):
 
     def _reward(self, step: Step, outcomes: list[Outcome]) -> None:
         teacher, history = self.teacher, self.history
-        if len(teacher.tasks) > len(history.tasks):
-            history.adopt(teacher.tasks)
+        self._adopt_tasks()
         own, last = outcomes[self._place], len(outcomes) - 1
         for place, (draw, outcome) in enumerate(zip(self._draws, outcomes, strict=True)):
             reward = teacher.reward(draw, outcome.progress, outcome.cost)
@@ -417,6 +462,7 @@ class CurriculumCallback(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Send what shows the whole run."""
         self._loggers.finish()
+        self._handover.send(trainer, self.state_dict)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Send what shows a run that was interrupted."""
@@ -435,9 +481,9 @@ class CurriculumCallback(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides the next draws, and the history."""
-        if self._teacher is None or self._history is None:
+        if self._loaded is not None or self._teacher is None or self._history is None:
             return dict(self._loaded or {})
-        return {"teacher": self._teacher.state_dict(), "history": self._history.state_dict()}
+        return parts_of(self._teacher, self._history, self._last_loader, self.signal)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state of a checkpoint until the loader and its tasks are known.
@@ -461,14 +507,6 @@ class CurriculumCallback(pl.Callback):
         return {"task": shortened(draw.task, 24), "effective_tasks": f"{effective:.1f}"}
 
 
-def _check_parts(state: dict[str, Any]) -> None:
-    if set(state) != {"teacher", "history"}:
-        raise ValueError(
-            f"the curriculum state has the parts {list(state)}, not 'teacher' and 'history': it is damaged, or another "
-            "version of curricula wrote it; use an older checkpoint, or start the curriculum anew"
-        )
-
-
 def _sample(trainer: pl.Trainer, loader: CurriculumLoader, task: str) -> Any:
     module = trainer.lightning_module
     with untouched(module):
@@ -479,6 +517,8 @@ def _started(name: str, value: T | None) -> T:
     if value is None:
         raise RuntimeError(
             f"the callback has no {name} before training starts: call trainer.fit() first, with a step to train. One "
-            "that several trainers share has none any more when one of them is done: give each a callback of its own"
+            "that several trainers share has none any more when one of them is done: give each a callback of its own. "
+            "Of a training in spawned processes that failed, the last checkpoint has it: "
+            "curricula.tracking.read_history(path)"
         )
     return value

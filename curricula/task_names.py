@@ -32,13 +32,13 @@ class TaskChanges(NamedTuple):
         )
 
     def refusal(self, whose: str) -> str:
-        """Return why a state is refused, and how to go on."""
+        """Return why what has other tasks is refused, and how to go on."""
         if self.new or self.gone:
             difference = f"missing now: {listed(self.gone)}; new: {listed(self.new)}"
         else:
             difference = "the same names in another order"
         return (
-            f"the checkpoint's {whose} has other tasks ({difference}): give the same tasks in the same order, match "
+            f"{whose} has other tasks ({difference}): give the same tasks in the same order, match "
             "them by name with CurriculumCallback(strict=False), or start the curriculum anew"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -163,6 +163,56 @@ class Teacher:
         self.skipped.append(0)
         self._policies = {key: np.append(policy, 1.0) for key, policy in self._policies.items()}
 
+    def set_tasks(self, tasks: Sequence[str]) -> TaskChanges:
+        """Go on with other tasks, matched by name, as where the data are loaded anew. On an error nothing has changed.
+
+        Tasks that stay keep the ratios of their weights, and new ones get the mean of these; rates that were not set by
+        hand are those of the new number of tasks. Open draws of tasks that are gone are forgotten.
+
+        Returns:
+            Which tasks were kept, are new, and are gone.
+
+        Raises:
+            TypeError: if a name is no string.
+            ValueError: if there are no tasks, two have one name, all that are left were removed, or the bandit cannot
+                change its arms.
+
+        Example:
+            >>> teacher = Teacher(["easy", "hard"])
+            >>> teacher.set_tasks(["hard", "harder"]).gone
+            ('easy',)
+            >>> teacher.tasks
+            ('hard', 'harder')
+        """
+        names = check_names(tasks)
+        changes = TaskChanges.between(self.tasks, names)
+        if names == self.tasks:
+            return changes
+        carried = carried_arms(self.tasks, names)
+        removed = _removed_now(self._removed, carried, names)
+        self.bandit.rearrange(carried)
+        self._carry(carried, list(self._open.values()), list(self._policies.items()), self.skipped)
+        self.tasks, self._removed = names, removed
+        return changes
+
+    def _carry(
+        self,
+        carried: Sequence[int | None],
+        draws: Iterable[Draw],
+        policies: Iterable[tuple[int, Any]],
+        skipped: Sequence[int],
+    ) -> None:
+        """Take over what was open among other tasks, of which ``carried`` tells the arms."""
+        now = {before: arm for arm, before in enumerate(carried) if before is not None}
+        kept = [replace(draw, arm=now[draw.arm]) for draw in draws if draw.arm in now]
+        self._open = {draw.id: draw for draw in kept}
+        self._policies = {
+            key: np.array([1.0 if arm is None else policy[arm] for arm in carried])
+            for key, policy in policies
+            if key in self._open
+        }
+        self.skipped = [0 if arm is None else skipped[arm] for arm in carried]
+
     def _arm(self, name: str) -> int:
         if name not in self.tasks:
             raise ValueError(f"there is no task {name!r}: the tasks are {list(self.tasks)}")
@@ -285,19 +335,14 @@ class Teacher:
         saved = tuple(content["tasks"])
         changes = TaskChanges.between(saved, self.tasks)
         if strict and saved != self.tasks:
-            raise ValueError(changes.refusal("curriculum"))
+            raise ValueError(changes.refusal("the checkpoint's curriculum"))
         if content["seed"] != self.seed:
             raise ValueError(
                 f"the checkpoint's curriculum has seed {content['seed']}, this one has {self.seed}: "
                 f"give seed={content['seed']}, or start the curriculum anew"
             )
         carried = carried_arms(saved, self.tasks)
-        arm_now = {before: arm for arm, before in enumerate(carried) if before is not None}
-        removed = {arm_now[arm] for arm in content.get("removed", ()) if arm in arm_now}  # older states have none
-        if len(removed) == len(self.tasks):
-            raise ValueError(
-                f"all of the tasks {list(self.tasks)} were removed in the checkpoint: give one that was not"
-            )
+        removed = _removed_now(content.get("removed", ()), carried, self.tasks, " in the checkpoint")  # older: none
         before = self.bandit.state_dict()
         if saved == self.tasks:
             self.bandit.load_state_dict(content["bandit"])
@@ -310,15 +355,9 @@ class Teacher:
             raise
         self.draws = content["draws"]
         self.updates = content["updates"]
-        self.skipped = [0 if arm is None else content["skipped"][arm] for arm in carried]
         self._removed = removed
         draws = [draw_from_list(fields, saved) for fields in content["open"]]
-        self._open = {draw.id: replace(draw, arm=arm_now[draw.arm]) for draw in draws if draw.arm in arm_now}
-        self._policies = {
-            key: np.array([1.0 if arm is None else policy[arm] for arm in carried])
-            for key, policy in content["policies"]
-            if key in self._open
-        }
+        self._carry(carried, draws, content["policies"], content["skipped"])
         return changes
 
 
@@ -331,6 +370,17 @@ def draw_from_list(fields: Sequence[Any], tasks: Sequence[str]) -> Draw:
     """Return the draw that :func:`draw_to_list` wrote."""
     number, arm, probability, step = fields
     return Draw(number, arm, tasks[arm], probability, step)
+
+
+def _removed_now(
+    removed: Iterable[int], carried: Sequence[int | None], names: Sequence[str], where: str = ""
+) -> set[int]:
+    """Return the arms of now that were removed before, or raise if no other is left."""
+    before = set(removed)
+    now = {arm for arm, old in enumerate(carried) if old in before}
+    if len(now) == len(names):
+        raise ValueError(f"all of the tasks {list(names)} were removed{where}: give one that was not")
+    return now
 
 
 def _check_draw(draw: Draw) -> None:

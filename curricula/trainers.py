@@ -41,6 +41,31 @@ def find_loader(trainer: pl.Trainer) -> CurriculumLoader:
     )
 
 
+def up_to_date_loader(trainer: pl.Trainer) -> CurriculumLoader:
+    """Return the curriculum loader, once the data are those of the present epoch.
+
+    Where a module reads ``trainer.estimated_stepping_batches`` while it is set up, Lightning has made the loader before
+    it knew from which epoch the training goes on, and makes another one after ``on_train_start``.
+
+    Raises:
+        MisconfigurationException: as :func:`find_loader`.
+    """
+    if getattr(trainer.fit_loop, "_should_reload_train_dl", False):
+        trainer.fit_loop.setup_data()
+    return find_loader(trainer)
+
+
+def keep_reloading(trainer: pl.Trainer, epoch: int) -> None:
+    """Let a resumed trainer reload its data in the epochs in which it would have, had it not been interrupted.
+
+    Args:
+        trainer: with ``reload_dataloaders_every_n_epochs`` or without.
+        epoch: in which the data were loaded last.
+    """
+    if hasattr(trainer.fit_loop, "_last_train_dl_reload_epoch"):
+        trainer.fit_loop._last_train_dl_reload_epoch = epoch
+
+
 def check_alone(trainer: pl.Trainer, kind: str) -> None:
     """Refuse a trainer with several callbacks of a kind.
 

@@ -29,7 +29,7 @@ from curricula.data.sharding import Presharded, check_presharded, warn_of_double
 from curricula.data.sizes import follow_size, forget_restarts, restore_sizes, sizes_of
 from curricula.data.sources.loaders import batches_of
 from curricula.data.sources.map_order import MapSource
-from curricula.data.sources.stream import StreamSource
+from curricula.data.sources.stream import StreamSource, next_pass
 from curricula.data.sources.task_dataset import Read, TaskDataset, as_it_is
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
 from curricula.data.workers import is_late, is_of_workers, pids_in, stop_workers, unsendable
@@ -130,6 +130,8 @@ class CurriculumLoader:
         self.drop_last = drop_last
         self.seed = seed
         self.on_error = check_on_error(on_error)
+        self.made_in_epoch = 0
+        """Epoch of the trainer in which it was made, known to a callback."""
         check_whole("batch_size", batch_size, 1)
         check_whole("steps_per_epoch", steps_per_epoch, 1)
         check_whole("num_workers", num_workers, 0)
@@ -202,7 +204,20 @@ class CurriculumLoader:
         warn_of_frozen_modules(self.tasks, num_workers)
         self._new_training = False
         self._resumed = False
+        self._cursor = Cursor(len(self.names))
+        self._places: dict[str, Any] = {}  # of streams: where they are to go on before the next batch
         self._reset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a process or to the training in it: a training in spawned ones attaches anew."""
+        state = dict(vars(self), _pool=None, _micro_batches=_one, _epoch_length=_no_end, _evaluates=_never)
+        del state["_shared"]  # has a generator, which cannot be sent, and may have workers
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make anew what was left out."""
+        vars(self).update(state)
+        self._shared = self._make_shared()
 
     def _open(self, arm: int, name: str, task: Task) -> None:
         if not is_map_style(task):
@@ -404,7 +419,7 @@ class CurriculumLoader:
 
     def _begin_epoch(self) -> None:
         if self._waiting is not None:
-            raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("loader"))
+            raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("the checkpoint's loader"))
         if self._evaluates():
             raise RuntimeError(
                 "the CurriculumLoader that is trained on was given for validation, test or prediction as well, and "
@@ -425,6 +440,7 @@ class CurriculumLoader:
             cursor.current = None
             cursor.epoch += 1
         self._follow_sizes(goes_on)
+        self._seek_streams()
         if self._shared.generator is not None:
             self._shared.generator.manual_seed((self.seed * 1_000_003 + cursor.epoch) % 2**63)
 
@@ -521,7 +537,9 @@ class CurriculumLoader:
             raise ValueError(f"the teacher's tasks {teacher.tasks} are not the loader's {self.names}")
         if self._waiting is not None:
             if strict:
-                raise ValueError(TaskChanges.between(self._waiting["tasks"], self.names).refusal("loader"))
+                raise ValueError(
+                    TaskChanges.between(self._waiting["tasks"], self.names).refusal("the checkpoint's loader")
+                )
             self._restore(self._waiting)
         self._place, self._num_draws = (rank, world_size) if independent else (0, 1)
         self._rank, self._world_size = (0, 1) if independent else (rank, world_size)
@@ -538,6 +556,48 @@ class CurriculumLoader:
         self._limit = limit
         self.discard_lost()
         self._new_training = True
+
+    def take_over(self, before: CurriculumLoader) -> None:
+        """Go on from a loader that this one replaces at the end of an epoch, with the same teacher.
+
+        A reload is not a resume: nothing is read again. A map-style task goes on in the order of its samples, or begins
+        its next pass where it has another number of them. A stream that is the same object in both loaders goes on
+        where it was; another one begins anew.
+
+        Args:
+            before: had the same tasks or others; they are matched by name.
+        """
+        self._reset()
+        self._teacher = before._teacher
+        self._cursor = Cursor.loaded(before._cursor.state(), before.names, self.names)
+        arms = {name: arm for arm, name in enumerate(before.names)}
+        for arm, source in self._maps.items():
+            old = before._maps.get(arms.get(source.name, -1))
+            if old is not None:
+                size = source.size
+                source.restore(old.place())
+                if size != old.size:
+                    source.resize(size, self._cursor.visits[arm], before._world_size)
+        same = self._reads_as(before)
+        for arm, stream in self._streams.items():
+            running = before._streams.get(arms.get(stream.name, -1))
+            if running is None:
+                continue
+            if not same or self.tasks[stream.name] is not before.tasks[stream.name]:
+                self._places[stream.name] = next_pass(before._place_of(running))
+            elif stream.name in before._places:
+                self._places[stream.name] = before._places[stream.name]
+            else:
+                self._streams[arm] = running
+        self.samples.take_over(before.samples, same=same)
+
+    def _reads_as(self, other: CurriculumLoader) -> bool:
+        return (self.batch_size, self.drop_last, self._collate_fn, self.seed, self.on_error) == (
+            (other.batch_size, other.drop_last, other._collate_fn, other.seed, other.on_error)
+        )
+
+    def _place_of(self, source: StreamSource) -> Any:
+        return self._places.get(source.name) or source.position()
 
     def discard_lost(self, *, step_is_over: bool = False) -> None:
         """Close the draws of batches that were delivered, before a checkpoint or in a trial, and earn no reward.
@@ -730,10 +790,11 @@ class CurriculumLoader:
             "loader",
             {
                 "tasks": list(self.names),
+                "made_in_epoch": self.made_in_epoch,
                 **self._cursor.state(),
                 **sizes_of(self._maps, self.names),
                 "samples": self.samples.state(),
-                "streams": [[self.names[arm], source.position()] for arm, source in self._streams.items()],
+                "streams": [[source.name, self._place_of(source)] for source in self._streams.values()],
                 "own_teacher": self._own_teacher.state_dict() if self._teacher is self._own_teacher else None,
             },
         )
@@ -765,10 +826,8 @@ class CurriculumLoader:
         self._cursor = Cursor.loaded(content, content["tasks"], self.names)
         restore_sizes(self._maps, self.names, content)
         self.samples.load_state(content["samples"])
-        for name, position in content["streams"]:
-            arm = self.names.index(name) if name in self.tasks else -1
-            if arm in self._streams:
-                self._streams[arm].seek(position)
+        self._places = {name: position for name, position in content["streams"] if name in self.tasks}
+        self.made_in_epoch = content.get("made_in_epoch", 0)  # older states have none
         self._resumed = True
 
     def _reset(self) -> None:
@@ -778,8 +837,14 @@ class CurriculumLoader:
         self._delivered: deque[Draws] = deque()
         self.samples.load_state([])
         forget_restarts(self._maps)
+        self._places = {}
         for source in self._streams.values():
             source.seek([0, 0])
+
+    def _seek_streams(self) -> None:
+        for source in self._streams.values():
+            if source.name in self._places:
+                source.seek(self._places.pop(source.name))
 
     # ---------------------------------------------------------------- checks
 

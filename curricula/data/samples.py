@@ -13,7 +13,7 @@ from curricula.data.sizes import follow_size
 from curricula.data.sources.loaders import batches_of, iterates_plainly, samplers_of, samples_plainly, second_of
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.place import keeper_of
-from curricula.data.sources.stream import StreamSource
+from curricula.data.sources.stream import StreamSource, next_pass
 from curricula.data.sources.task_dataset import Read, TaskDataset
 from curricula.data.tasks import Task, check_tasks, is_map_style
 from curricula.randomness import Stream
@@ -140,6 +140,25 @@ class Samples:
         """Continue where :meth:`state` was taken; tasks that are no more are left out."""
         self._sources.clear()
         self._positions = {name: position for name, position in state if name in (*self._tasks, HELD_OUT_TARGET)}
+
+    def take_over(self, before: Samples, *, same: bool) -> None:
+        """Go on from the samples of a loader that is replaced.
+
+        Args:
+            before: of that loader.
+            same: whether both read a task in the same way.
+        """
+        self._positions = {}
+        for name in (*before._positions, *before._sources):
+            if name not in self._tasks:
+                continue
+            source = before._sources.get(name)
+            if same and source is not None and self._tasks[name] is before._tasks[name]:
+                self._sources[name] = source
+            elif isinstance(source, StreamSource):
+                self._positions[name] = next_pass(source.position())
+            else:
+                self._positions[name] = before._positions[name] if source is None else source.position()
 
     def _open(self, name: str) -> _ByIndex | StreamSource:
         task = self._tasks[name]

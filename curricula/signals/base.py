@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,7 +15,9 @@ class Signal(ABC):
     """Learning progress of one optimiser step.
 
     The callback calls :meth:`before_step` when the gradients are there and the parameters are still old, and
-    :meth:`after_step` when the parameters are new. A signal keeps nothing from one step to the next unless it says so.
+    :meth:`after_step` when the parameters are new. What belongs to a step is kept in ``step.notes``. A signal that
+    remembers something from one step to the next, such as a mean per task, implements :meth:`reset`,
+    :meth:`state_dict` and :meth:`load_state_dict`; its memory is then part of every checkpoint.
 
     Example:
         A signal of one's own, the loss itself (as in online data mixing):
@@ -69,5 +71,30 @@ class Signal(ABC):
         """Measure with the old parameters. Called at every optimiser step of the draw (one, unless done by hand)."""
 
     @abstractmethod
-    def after_step(self, step: Step) -> float:
-        """Return the raw progress, larger when more was learned; any unit, NaN when it cannot be told."""
+    def after_step(self, step: Step) -> float | None:
+        """Return the raw progress, larger when more was learned; any unit.
+
+        ``None`` means that it is not known yet, as on the first visit to a task where two are compared: the draw is
+        closed without a reward and without a word. NaN means that something went wrong: it is counted and warned of.
+        """
+
+    def reset(self) -> None:  # noqa: B027 - optional: most signals remember nothing
+        """Forget everything. Called when a training begins that does not go on from another."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the signal remembers from one step to the next; by default nothing.
+
+        Plain containers, numbers, text and tensors, keyed by the names of the tasks where it is per task.
+        """
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember what :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: if the signal has no memory, or the state does not fit.
+        """
+        raise ValueError(
+            f"the checkpoint has a memory of the signal {type(self).__name__} ({sorted(map(str, state))}), which has "
+            f"none now: implement {type(self).__name__}.load_state_dict, or start the curriculum anew"
+        )

@@ -19,8 +19,15 @@ class FirstOrderPredictionGain(Signal):
     Prediction gain to first order in the parameter change of the actual optimiser: momentum, adaptive step sizes and
     weight decay included, where gradient prediction gain supposes a plain gradient step. The gradient is that of the
     loss, unscaled and unclipped; what clipping does to the step is in the parameter change. It needs a copy of the
-    trained parameters (where the trainer clips, one of the gradients too) and no forward pass; with dropout the masks
-    of a second forward pass add no noise. It ignores curvature and, like prediction gain, seeks noise.
+    trained parameters and no forward pass; with dropout the masks of a second forward pass add no noise. It ignores
+    curvature and, like prediction gain, seeks noise.
+
+    A copy of the gradients is kept too where something may write to them before the step is measured: the trainer
+    clips, gradients are scaled (automatic mixed precision), optimisation is manual, a hook before the step is
+    overridden, or the optimiser is another than torch's SGD (without Nesterov's momentum), Adam, AdamW, RMSprop or
+    Adagrad. The step is measured at the end of the batch, under manual optimisation at the next optimiser step if
+    that is earlier: what else is written to the parameters until then, such as a limit to their norm, counts as a part
+    of it.
 
     Under manual optimisation the gains of all optimiser steps of the batch are added up.
 
@@ -39,7 +46,7 @@ class FirstOrderPredictionGain(Signal):
         parameters = step.trained_parameters()
         copies = [parameter.detach().clone() for parameter in parameters]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        if step.clips:
+        if not step.gradients_stay:
             gradients = [gradient.clone() for gradient in gradients]
         step.notes["last"] = (parameters, copies, gradients, step.gradient_scale)
 

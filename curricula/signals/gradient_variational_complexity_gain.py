@@ -89,7 +89,7 @@ class GradientVariationalComplexityGain(Signal):
                     expected = gradient.to(complexity.dtype) - share * complexity
                     products.append((complexity * expected).sum())
         if products and part.prior_mean.requires_grad:
-            self._check_loss(gradients.get(id(part.prior_mean)))
+            self._check_loss(part.prior_mean.grad)
         return products
 
     def _check_loss(self, gradient: Tensor | None) -> None:

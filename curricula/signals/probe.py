@@ -1,91 +1,186 @@
-"""The probe: the module's own loss once more, without a trace."""
+"""The probe: the module's own loss once more, from where the training step started, without a trace."""
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
-from curricula.signals.random_state import RandomState
+from curricula.batches import copied
+from curricula.signals.moment import Moment
+from curricula.signals.reach import CannotRunAgainError
+from curricula.signals.surroundings import Surroundings
+from curricula.signals.writes import fingerprint
 
-_OWN_KEYS = frozenset(vars(nn.Module())) - {"training"}
-_CONTAINERS = (list, dict, set, deque)
-_WALKED = (*_CONTAINERS, tuple)
-_MANY = 1000
-"""Items above which a container's own containers are left alone (a replay buffer)."""
+if TYPE_CHECKING:
+    from curricula.signals.step import MicroBatch
+
 _OWN_LOSS = (
     "The signal runs it a second time, without gradients, to see what the step taught: define "
     "`curriculum_loss(self, batch, batch_idx)` in the module, which returns the loss and changes nothing, "
     "or use a signal of the gradients such as GradientPredictionGain()"
 )
+_INNER_LOOP = (
+    "A step that takes gradients of its own can be run again where it takes them by `torch.func.grad`, or within "
+    "`with torch.enable_grad():`. Or else"
+)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_ABSENT = object()
 
 
 class Probe:
     """Runs ``curriculum_loss``, or else ``training_step``, so that nothing can tell that it ran.
 
-    For the time of the probe: no gradients; ``log`` and ``log_dict`` do nothing; afterwards buffers, metric states,
-    the modules' own attributes and containers, and the random streams are as they were.
+    The step starts from what it started from in training, with the trained parameters of now: losses before and after
+    an optimiser step differ by these alone. For the time of the probe there are no gradients, ``log`` and ``log_dict``
+    do nothing, and the batch is a copy. Afterwards everything is as it was, see
+    :class:`~curricula.signals.moment.Moment`.
 
     Args:
         module: a LightningModule.
         context: makes the precision context (autocast) in which the training step runs.
+        trainer: whose optimisers, schedulers and count of steps belong to what a step starts from.
     """
 
-    def __init__(self, module: nn.Module, context: Callable[[], AbstractContextManager[Any]]) -> None:
+    def __init__(
+        self, module: nn.Module, context: Callable[[], AbstractContextManager[Any]], trainer: Any = None
+    ) -> None:
         self._module = module
         self._context = context
+        self._around = Surroundings(module, trainer)
         custom = getattr(module, "curriculum_loss", None)
         self.is_custom = custom is not None
         """Whether the module defines ``curriculum_loss(batch, batch_idx)``."""
         self._name = "curriculum_loss" if self.is_custom else "training_step"
-        self._parameters = list(module.parameters())
         takes = inspect.signature(getattr(module, self._name)).parameters
         kinds = [parameter.kind for parameter in takes.values()]
         self._batch_idx_by_name = "batch_idx" in takes
         self._takes_batch_idx = (
             inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in _POSITIONAL for kind in kinds) > 1
         )
+        self._replaced: Any = _ABSENT
+        self._waits = False
+        self._runs = 0
 
-    def loss(self, batch: Any, batch_idx: int, random_state: RandomState | None) -> Tensor:
+    # ---------------------------------------------------------------- where a step starts
+
+    def keep_start(self, micro: MicroBatch) -> None:
+        """Keep what the step on a batch starts from, for :meth:`loss`.
+
+        A loss of the module's own starts from what is there now. ``training_step`` may be preceded by hooks that set
+        or draw something: its start is kept when it is called, by a function that takes its place for that moment.
+        """
+        self.let_go()
+        if self.is_custom:
+            micro.begin(Moment(self._around, to_run=True))
+            return
+        function: Callable[..., Any] = self._module.training_step  # type: ignore[assignment]
+
+        def begin(*args: Any, **kwargs: Any) -> Any:
+            self.let_go()
+            micro.begin(Moment(self._around, to_run=True))
+            return function(*args, **kwargs)
+
+        begin.__wrapped__ = getattr(function, "__wrapped__", function)  # type: ignore[attr-defined]  # for Lightning
+        attributes = vars(self._module)
+        self._replaced = attributes.get("training_step", _ABSENT)
+        attributes["training_step"] = begin
+        self._waits = True
+
+    def let_go(self) -> None:
+        """Put ``training_step`` back, where it was not called."""
+        if not self._waits:
+            return
+        self._waits = False
+        if self._replaced is _ABSENT:
+            del vars(self._module)["training_step"]
+        else:
+            vars(self._module)["training_step"] = self._replaced
+        self._replaced = _ABSENT
+
+    # ---------------------------------------------------------------- the loss once more
+
+    def loss(self, batch: Any, batch_idx: int, start: Moment | None) -> Tensor:
         """Return the loss of ``batch`` at the present parameters, shape ``()``.
 
         Args:
-            batch: on the module's device.
+            batch: on the module's device; the step gets a copy.
             batch_idx: given to the step as it was in training.
-            random_state: the random numbers to use; ``None``: those of the present moment.
+            start: what the step starts from; ``None``: the present moment.
 
         Raises:
-            RuntimeError: if the step returns no loss, differentiates by itself, or writes to parameters.
+            RuntimeError: if the step returns no loss, differentiates by itself, reads from an iterator, or writes to
+                the parameters in training.
         """
-        function = getattr(self._module, self._name)
+        present = Moment(self._around, also=start)
+        if start is None:
+            start = Moment(self._around, to_run=True)
+        elif not start.is_watched_alike():
+            raise self._refused("writes to parameters that are not trained and too many to be copied")
+        gradients = [parameter.grad for parameter in present.parameters]
+        written = self._start_watching(present)
+        try:
+            start.restore()
+            present.silence()
+            for parameter, gradient in zip(present.parameters, gradients, strict=True):
+                if gradient is not None:
+                    parameter.grad = None  # for backward passes of the step's own
+            with start.lazy.passed(), torch.no_grad(), self._context():
+                loss = as_loss(self._run(batch, batch_idx), self._name).clone()  # which may be restored as well
+        finally:
+            present.restore()
+            for parameter, gradient in zip(present.parameters, gradients, strict=True):
+                parameter.grad = gradient
+        present.restore_versions()
+        shard_again(self._module)
+        if written():
+            raise self._refused("writes to parameters (a moving average, say)")
+        return loss
+
+    def _run(self, batch: Any, batch_idx: int) -> Any:
         arguments: dict[str, Any] = {}
-        positional = [same_batch(batch)]
+        positional = [copied(batch)]
         if self._batch_idx_by_name:
             arguments["batch_idx"] = batch_idx
         elif self._takes_batch_idx:
             positional.append(batch_idx)
-        versions = sum(parameter._version for parameter in self._parameters)
-        with untouched(self._module), torch.no_grad(), self._context():
-            if random_state is not None:
-                random_state.restore()
-            try:
-                output = function(*positional, **arguments)
-            except RuntimeError as error:
-                if "require grad" in str(error):
-                    raise RuntimeError(f"`{self._name}` differentiates by itself ({error}). {_OWN_LOSS}") from error
-                raise
-        shard_again(self._module)
-        if sum(parameter._version for parameter in self._parameters) != versions:
-            raise RuntimeError(f"`{self._name}` writes to parameters (a moving average, say). {_OWN_LOSS}")
-        return as_loss(output, self._name)
+        try:
+            return getattr(self._module, self._name)(*positional, **arguments)
+        except CannotRunAgainError as error:
+            raise self._refused(str(error)) from error
+        except RuntimeError as error:
+            if "require grad" in str(error):
+                way_out = _OWN_LOSS if self.is_custom else f"{_INNER_LOOP}: {_OWN_LOSS[0].lower()}{_OWN_LOSS[1:]}"
+                raise RuntimeError(f"`{self._name}` differentiates by itself ({error}). {way_out}") from error
+            raise
+
+    def _start_watching(self, present: Moment) -> Callable[[], bool]:
+        """Return a function that tells whether parameters that are not put back have been written to.
+
+        Writes raise the version of a tensor, but for those to ``tensor.data``. These are looked for by the bits of
+        all values, in the first probe, the second, the fourth, the eighth, and so on.
+        """
+        versions = [parameter._version for parameter in present.trained]
+        self._runs += 1
+        often = self._runs & (self._runs - 1)
+        watched = [*present.trained, *(parameter for parameter, *_ in present.watched)]
+        bits = None if often else fingerprint(watched)
+
+        def written() -> bool:
+            return (
+                [parameter._version for parameter in present.trained] != versions
+                or not present.is_watched_alike()
+                or (bits is not None and fingerprint(watched) != bits)
+            )
+
+        return written
+
+    def _refused(self, reason: str) -> RuntimeError:
+        return RuntimeError(f"`{self._name}` {reason}. {_OWN_LOSS}")
 
 
 def shard_again(module: nn.Module) -> None:
@@ -97,14 +192,6 @@ def shard_again(module: nn.Module) -> None:
         reshard = getattr(part, "reshard", None)
         if callable(reshard) and callable(getattr(part, "unshard", None)):
             reshard()
-
-
-def same_batch(batch: Any) -> Any:
-    """Return the batch in containers of its own, so that a training step may take things out of it."""
-    parts = batch.values() if type(batch) is dict else batch
-    if type(batch) in (dict, list, tuple) and all(type(part) is Tensor for part in parts):
-        return batch if type(batch) is tuple else copy.copy(batch)  # by far the most common, and quick
-    return tree_map(lambda part: part, batch)
 
 
 def as_loss(output: Any, name: str) -> Tensor:
@@ -136,85 +223,12 @@ def _brief(output: Any) -> str:
 def untouched(module: nn.Module) -> Iterator[None]:
     """Put everything that a forward pass may change in ``module`` back afterwards, and silence its logging meanwhile.
 
-    Restored: the global random streams; buffers; the state of torchmetrics metrics; all other attributes of all
-    submodules, and the contents of those that are plain containers, also of containers in containers. Not restored:
-    arrays and tensors in containers that are written in place, and what is reached through other objects,
-    such as a logger's own API called inside the training step.
+    What that is: :class:`~curricula.signals.moment.Moment`.
     """
-    device = getattr(module, "device", None) or torch.device("cpu")
-    before = RandomState(device)
-    snapshots = [_Snapshot(part) for part in module.modules()]
+    before = Moment(Surroundings(module))
     try:
-        for snapshot in snapshots:
-            snapshot.silence()
+        before.silence()
         yield
     finally:
-        for snapshot in snapshots:
-            snapshot.restore()
         before.restore()
-
-
-class _Snapshot:
-    """The attributes of one module."""
-
-    __slots__ = ("_attributes", "_buffers", "_contents", "_module", "_tensors")
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        state = vars(module)
-        self._attributes = {key: value for key, value in state.items() if key not in _OWN_KEYS}
-        self._buffers = dict(module._buffers)
-        self._contents = [(value, copy.copy(value)) for value in _containers(self._attributes.values())]
-        # The kernels of BatchNorm change running statistics without raising a tensor's version: buffers always go back.
-        buffers = [value for value in self._buffers.values() if value is not None]
-        # A torchmetrics metric keeps its state in plain attributes and adds to them in place.
-        tensors = [value for value in self._attributes.values() if isinstance(value, Tensor)]
-        self._tensors = [(tensor, tensor.detach().clone(), -1) for tensor in buffers]
-        self._tensors += [(tensor, tensor.detach().clone(), _version(tensor)) for tensor in tensors]
-
-    def silence(self) -> None:
-        # Both names: a plain nn.Module may well have a `log` that is a function of mathematics.
-        if all(callable(getattr(self._module, name, None)) for name in ("log", "log_dict")):
-            vars(self._module).update(log=_no_log, log_dict=_no_log)
-
-    def restore(self) -> None:
-        state = vars(self._module)
-        for key in [key for key in state if key not in _OWN_KEYS and key not in self._attributes]:
-            del state[key]
-        state.update(self._attributes)
-        self._module._buffers.clear()
-        self._module._buffers.update(self._buffers)
-        for container, contents in self._contents:
-            _refill(container, contents)
-        for tensor, values, version in self._tensors:
-            if version < 0 or tensor._version != version:
-                with torch.inference_mode(tensor.is_inference()), torch.no_grad():
-                    tensor.copy_(values)
-
-
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version  # kept from a validation, say; it counts no versions
-
-
-def _containers(values: Iterable[Any]) -> list[Any]:
-    found: dict[int, Any] = {}
-    waiting = list(values)
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, _WALKED) and id(value) not in found:
-            found[id(value)] = value
-            if len(value) <= _MANY:
-                waiting.extend(value.values() if isinstance(value, dict) else value)
-    return [value for value in found.values() if not isinstance(value, tuple)]
-
-
-def _no_log(*args: Any, **kwargs: Any) -> None:
-    """Stand in for ``log`` and ``log_dict`` while a probe runs."""
-
-
-def _refill(container: Any, contents: Any) -> None:
-    container.clear()
-    if isinstance(container, (dict, set)):
-        container.update(contents)
-    else:
-        container.extend(contents)
+        before.restore_versions()

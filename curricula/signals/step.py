@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from curricula.batches import copied
 from curricula.randomness import CounterGenerator, Stream
-from curricula.signals.probe import Probe, same_batch
-from curricula.signals.random_state import RandomState
+from curricula.signals.moment import Moment
+from curricula.signals.probe import Probe
 
 if TYPE_CHECKING:
     from curricula.teacher import Draw
 
 
 class MicroBatch:
-    """One batch of a step, with what is needed to run it again."""
+    """One batch of a step, with what is needed to run it again.
 
-    __slots__ = ("batch", "batch_idx", "cost", "loss", "random_state")
+    Attributes:
+        batch: as the training step is given it; a copy, from :meth:`begin` on.
+        batch_idx: of the batch in its epoch.
+        start: what the training step started from; ``None`` where nothing is run again.
+        loss: of the training step.
+        cost: of the batch.
+    """
 
-    def __init__(self, batch: Any, batch_idx: int, random_state: RandomState | None) -> None:
-        # Only what is run again must be kept from a training step that takes things out of its batch.
-        self.batch = batch if random_state is None else same_batch(batch)
+    __slots__ = ("batch", "batch_idx", "cost", "loss", "start")
+
+    def __init__(self, batch: Any, batch_idx: int) -> None:
+        self.batch = batch
         self.batch_idx = batch_idx
-        self.random_state = random_state
+        self.start: Moment | None = None
         self.loss: Tensor | float | None = None
         self.cost = 1.0
+
+    def begin(self, start: Moment) -> None:
+        """Keep what the training step starts from, and the batch before it is taken apart."""
+        self.start = start
+        self.batch = copied(self.batch)
 
 
 class Step:
@@ -42,6 +56,10 @@ class Step:
         target: name of the target task, or ``None``.
         accumulation: micro-batches that the trainer accumulates into a step; the last step of an epoch may have fewer.
         clips: whether the trainer may change the gradients between ``before_step`` and the optimiser's step.
+        gradients_stay: whether nothing at all writes to the gradients until ``after_step``. If not, a signal that needs
+            them there keeps copies: the trainer clips them, the optimiser or a second backward pass may write to them.
+        task_in_hand: name of the task of the batch that is being sampled or evaluated: that of the step, but for
+            batches of :meth:`sample`.
         world_size: ranks whose gradients are averaged.
         notes: a place for the signal to keep what it measured in ``before_step`` until ``after_step``.
         closed: whether the draw was rewarded or discarded; nothing can be measured any more.
@@ -51,17 +69,21 @@ class Step:
         "_gradient_scale",
         "_loss",
         "_micro_batches",
+        "_own",
         "_probe",
         "_sample",
+        "_sampled",
         "_seed",
         "accumulation",
         "clips",
         "closed",
         "draw",
+        "gradients_stay",
         "module",
         "notes",
         "target",
         "task",
+        "task_in_hand",
         "tasks",
         "world_size",
     )
@@ -89,11 +111,15 @@ class Step:
         self.accumulation = accumulation
         self.world_size = world_size
         self.clips = clips
+        self.gradients_stay = False
+        self.task_in_hand = self.task
         self.notes: dict[str, Any] = {}
         self.module = module
         self._probe = probe
         self.closed = False
         self._micro_batches: list[MicroBatch] = []
+        self._sampled: list[tuple[Any, str]] = []
+        self._own: set[int] | None = None
         self._gradient_scale = 1.0
         self._loss: float | None = None
 
@@ -128,15 +154,17 @@ class Step:
 
         Args:
             batch: the batch to evaluate, on the module's device. ``None``: the training batch; the mean over the
-                micro-batches under accumulation. Either is given the random numbers of the (last) training step, so
-                that losses before and after the step differ by the parameters alone.
+                micro-batches under accumulation. Either starts from what the (last) training step started from: random
+                numbers, buffers and all the rest, so that losses before and after the step differ by the trained
+                parameters alone. The module is given a copy of the batch.
         """
-        if batch is not None:
-            last = self._micro_batches[-1]
-            return float(self._probe.loss(batch, last.batch_idx, last.random_state))
-        return _mean(
-            [float(self._probe.loss(micro.batch, micro.batch_idx, micro.random_state)) for micro in self._micro_batches]
-        )
+        if batch is None:
+            return _mean([self._loss_of(micro.batch, micro) for micro in self._micro_batches])
+        with self._in_hand(next((task for sampled, task in self._sampled if sampled is batch), self.task)):
+            return self._loss_of(batch, self._micro_batches[-1])
+
+    def _loss_of(self, batch: Any, micro: MicroBatch) -> float:
+        return float(self._probe.loss(batch, micro.batch_idx, micro.start))
 
     def sample(self, task: str | None = None) -> Any:
         """Return a fresh batch, independent of those trained on, on the module's device.
@@ -146,7 +174,19 @@ class Step:
         """
         if self._sample is None:
             raise RuntimeError("a signal that calls step.sample() must declare needs_samples = True")
-        return self._sample(self.task if task is None else task)
+        task = self.task if task is None else task
+        with self._in_hand(task):
+            batch = self._sample(task)
+        self._sampled.append((batch, task))
+        return batch
+
+    @contextmanager
+    def _in_hand(self, task: str) -> Iterator[None]:
+        before, self.task_in_hand = self.task_in_hand, task
+        try:
+            yield
+        finally:
+            self.task_in_hand = before
 
     def random_task(self) -> str:
         """Return a task drawn uniformly, the same for this draw on every rank and after a resume."""
@@ -158,15 +198,21 @@ class Step:
         return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
 
     def trained_parameters(self) -> list[Tensor]:
-        """Return the parameters that have a gradient (not copies), in the order of :meth:`gradients`."""
-        return [parameter for parameter in self.module.parameters() if parameter.grad is not None]
+        """Return the parameters that have a gradient (not copies), in the order of :meth:`gradients`.
+
+        Of several optimisers, those of the one that steps.
+        """
+        with_gradients = [parameter for parameter in self.module.parameters() if parameter.grad is not None]
+        if self._own is None:
+            return with_gradients  # type: ignore[return-value]
+        return [parameter for parameter in with_gradients if id(parameter) in self._own]
 
     def gradients(self) -> list[Tensor]:
         """Return the gradients of the step's loss: unscaled and unclipped.
 
         Only valid in ``before_step`` and, for the micro-batches so far, in ``after_backward``.
         """
-        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self.trained_parameters() if parameter.grad is not None]
         if self._gradient_scale != 1.0:
             return list(torch._foreach_div(gradients, self._gradient_scale))
         return gradients
@@ -177,6 +223,11 @@ class Step:
         """Add a micro-batch."""
         self._micro_batches.append(micro)
         self._loss = None
+
+    def set_optimizer(self, optimizer: torch.optim.Optimizer, *, gradients_stay: bool = False) -> None:
+        """Set the optimiser whose parameters are trained, and whether their gradients are left alone until the end."""
+        self._own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        self.gradients_stay = gradients_stay
 
     @property
     def has_loss(self) -> bool:
@@ -201,6 +252,7 @@ class Step:
         """Let go of the batches; the loss stays."""
         self._loss = self.loss
         self._micro_batches.clear()
+        self._sampled.clear()
         self.notes.clear()
         self.closed = True
 

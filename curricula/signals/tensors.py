@@ -17,9 +17,9 @@ _WHOLE = (Tensor, nn.Parameter)
 def squared_norm(tensors: Sequence[Tensor], *, exactly: bool = False) -> Tensor:
     r"""Return :math:`\sum_i \lVert t_i \rVert_2^2` as a tensor of shape ``()``.
 
-    Half-precision tensors are summed in float32. Sparse tensors count by their (coalesced) values. Of tensors that are
-    sharded over processes (``DTensor``, as FSDP2 makes them) every process sums its own shard, and the sums are added
-    up by one all-reduce: call it on all processes.
+    Half-precision tensors are summed in float32. A complex number counts as its two parts. Sparse tensors count by
+    their (coalesced) values. Of tensors that are sharded over processes (``DTensor``, as FSDP2 makes them) every
+    process sums its own shard, and the sums are added up by one all-reduce: call it on all processes.
 
     Args:
         tensors: any shapes, all on one device; empty gives 0.
@@ -42,7 +42,9 @@ def squared_norm(tensors: Sequence[Tensor], *, exactly: bool = False) -> Tensor:
 def inner_product(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
     r"""Return :math:`\sum_i \langle l_i, r_i \rangle` as a tensor of shape ``()``.
 
-    Sharded tensors are added up over the processes, as in :func:`squared_norm`.
+    Sharded tensors are added up over the processes, as in :func:`squared_norm`. Of complex tensors the real part
+    :math:`\Re \langle \bar l_i, r_i \rangle` is returned: with ``right`` the gradient of a real loss, as torch defines
+    it, and ``left`` a change of the parameters, that is the change of the loss to first order.
 
     Args:
         left: any shapes, all on one device; empty gives 0.
@@ -108,4 +110,6 @@ def _full(tensor: Tensor) -> Tensor:
 
 def _widen(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -225,6 +225,12 @@ def _gaussian_names(module: nn.Module, deterministic: tuple[type[nn.Module], ...
         raise ValueError(
             f"{kind} has no parameter to make Gaussian: none requires gradients outside deterministic layers"
         )
+    numbers = [name for name, parameter in chosen.items() if parameter.is_complex()]
+    if numbers:
+        raise ValueError(
+            f"parameters {numbers} of {kind} are complex, and only real weights can be Gaussian here: keep their real "
+            "and imaginary parts as two parameters, or exclude their layers, deterministic=(*NORMALISATION, <type>)"
+        )
     lazy = [name for name, parameter in chosen.items() if isinstance(parameter, UninitializedParameter)]
     if lazy:
         raise ValueError(f"parameters {lazy} of {kind} have no shape yet: run a batch through it first")

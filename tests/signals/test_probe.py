@@ -18,15 +18,20 @@ from torch import nn
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import FixedPolicy
 from curricula.signals import GradientPredictionGain, PredictionGain, Signal
+from curricula.signals.moment import Moment
 from curricula.signals.probe import Probe, as_loss, untouched
-from curricula.signals.random_state import RandomState
+from curricula.signals.surroundings import Surroundings
 from tests.models import Linear, Noisy, noisy_tasks, tasks_of_constants, trainer
 
 BATCH = (torch.arange(32.0).reshape(8, 4).sin(), torch.arange(8.0).reshape(8, 1).cos())
 
 
-def probe(module, batch=BATCH, batch_idx=0, random_state=None):
-    return Probe(module, nullcontext).loss(batch, batch_idx, random_state)
+def probe(module, batch=BATCH, batch_idx=0, start=None):
+    return Probe(module, nullcontext).loss(batch, batch_idx, start)
+
+
+def start_of(module):
+    return Moment(Surroundings(module), to_run=True)
 
 
 def streams():
@@ -55,11 +60,11 @@ def test_it_is_the_loss_of_the_training_step():
 
 def test_the_same_random_numbers_give_the_same_dropout_masks():
     module = Plain()
-    state = RandomState(torch.device("cpu"))
+    state = start_of(module)
     loss = module.training_step(BATCH, 0).detach()
     torch.rand(100)
-    assert probe(module, random_state=state) == loss
-    assert probe(module, random_state=state) == loss
+    assert probe(module, start=state) == loss
+    assert probe(module, start=state) == loss
     assert probe(module) != loss
 
 
@@ -68,8 +73,9 @@ def test_all_global_streams_are_replayed():
         def training_step(self, batch, batch_idx):
             return torch.tensor(float(torch.rand(())) + random.random() + np.random.rand())  # noqa: NPY002
 
-    module, state = Drawing(), RandomState(torch.device("cpu"))
-    assert module.training_step(BATCH, 0) == probe(module, random_state=state)
+    module = Drawing()
+    state = start_of(module)
+    assert module.training_step(BATCH, 0) == probe(module, start=state)
 
 
 def test_a_loss_of_the_modules_own_comes_first():
@@ -263,13 +269,13 @@ def test_it_leaves_no_trace_in_the_module(replay):
     module = Everything()
     module.fresh = True
     module.network[2].eval()
-    state = RandomState(torch.device("cpu")) if replay else None
+    state = start_of(module) if replay else None
     module.training_step(BATCH, 0).backward()
     module.fresh = True
     before = state_of(module)
     identities = {key: id(value) for key, value in vars(module).items()}
     buffers = {name: id(buffer) for name, buffer in module.named_buffers()}
-    probe(module, random_state=state)
+    probe(module, start=state)
     assert state_of(module) == before
     assert {key: id(value) for key, value in vars(module).items()} == identities
     assert {name: id(buffer) for name, buffer in module.named_buffers()} == buffers
@@ -504,20 +510,51 @@ def test_the_metrics_of_a_training_are_the_same_with_the_probe(accumulate):
     assert run(2) == plain
 
 
-def test_a_training_step_that_writes_to_parameters_is_refused_with_the_way_out():
-    class Averaging(Linear):
-        def __init__(self):
-            super().__init__()
-            self.average = torch.nn.Parameter(torch.zeros(1, 2), requires_grad=False)
+class Averaging(Linear):
+    """Writes to parameters in its training step: in place, or past the version of the tensor."""
 
-        def training_step(self, batch, batch_idx):
-            with torch.no_grad():
-                self.average.lerp_(self.layer.weight, 0.1)
-            return super().training_step(batch, batch_idx)
+    def __init__(self, *, into_trained, past_version):
+        super().__init__()
+        self.average = torch.nn.Linear(2, 1)
+        self.average.requires_grad_(into_trained)
+        self.past_version = past_version
 
+    def training_step(self, batch, batch_idx):
+        with torch.no_grad():
+            average = self.average.weight.data if self.past_version else self.average.weight
+            average.lerp_(self.layer.weight, 0.1)
+        return super().training_step(batch, batch_idx) + (self.average(batch[0]) - batch[1]).square().mean()
+
+
+@pytest.mark.parametrize("past_version", [False, True])
+def test_a_training_step_that_writes_to_trained_parameters_is_refused_with_the_way_out(past_version):
+    model = Averaging(into_trained=True, past_version=past_version)
     with pytest.raises(RuntimeError, match=r"`training_step` writes to parameters.*define `curriculum_loss"):
-        trainer(CurriculumCallback(signal=PredictionGain()), max_steps=3).fit(Averaging(), loader())
-    trainer(CurriculumCallback(signal=GradientPredictionGain()), max_steps=3).fit(Averaging(), loader())
+        trainer(CurriculumCallback(signal=PredictionGain()), max_steps=3).fit(model, loader())
+    trainer(CurriculumCallback(signal=GradientPredictionGain()), max_steps=3).fit(model, loader())
+
+
+@pytest.mark.parametrize("past_version", [False, True])
+def test_a_late_write_to_trained_parameters_is_found_too(past_version):
+    class Late(Averaging):
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx) if batch_idx > 2 else Linear.training_step(self, batch, 0)
+
+    model = Late(into_trained=True, past_version=past_version)
+    with pytest.raises(RuntimeError, match=r"`training_step` writes to parameters"):
+        trainer(CurriculumCallback(signal=PredictionGain()), max_steps=10).fit(model, loader())
+
+
+@pytest.mark.parametrize("past_version", [False, True])
+def test_a_training_step_may_write_to_parameters_that_are_not_trained(past_version):
+    progress = []
+    for signal in (None, PredictionGain()):
+        torch.manual_seed(0)
+        model = Averaging(into_trained=False, past_version=past_version)
+        callback = CurriculumCallback(FixedPolicy.uniform(), signal)
+        trainer(callback, max_steps=5).fit(model, loader())
+        progress.append(model.average.weight.tolist())
+    assert progress[0] == progress[1]
 
 
 def test_a_training_step_that_differentiates_is_refused_with_the_way_out():

@@ -64,7 +64,8 @@ class StreamSource:
         self._wanted: Position | None = None  # a place to go to before the next batch
         self._taken = 0  # of this pass
         self._pass = 0
-        self._total = 0  # of all passes
+        self._total = 0  # of all passes since the first
+        self._first_pass = 0
         self._asked = False
         self._beginning: Any = None  # places of the task itself: before its first batch, if it could tell,
         self._pass_began: Any = None  # before the first of this pass, if passes are limited,
@@ -133,8 +134,13 @@ class StreamSource:
         if not self.presharded:
             return counted
         if self.processes > 1:  # only the total is the same in all of them
-            counted[:2] = 0, 0
-        return {"counted": counted, "total": self._total, "processes": self.processes}
+            counted[:2] = self._first_pass, 0
+        return {
+            "counted": counted,
+            "total": self._total,
+            "first_pass": self._first_pass,
+            "processes": self.processes,
+        }
 
     @property
     def _processes(self) -> int:
@@ -171,12 +177,14 @@ class StreamSource:
             taken, total = taken * before // now, total * before // now
         if self._keeper is not None and "state" in position and self._processes == 1:
             self._pass, self._taken, self._total = number, taken, total
+            self._first_pass = position.get("first_pass", 0)
             self._to_load, self._pass_began = position["state"], position.get("pass_began")
             if position["at_end"]:
                 self._pass, self._taken, self._at_end = number + 1, 0, True
             return
         self._to_load = self._beginning
         if self.presharded:
+            self._pass = self._first_pass = position.get("first_pass", 0)
             self._read_past_own(total * position.get("processes", self.processes) // self.processes)
         else:
             self._read_past(number, taken)
@@ -196,8 +204,9 @@ class StreamSource:
         # read equally many batches.
         loader = self.batches if isinstance(self.batches, DataLoader) else None
         if loader is not None and is_map_style(loader.dataset) and len(loader):
-            self._pass = target // len(loader)
-            self._total = self._pass * len(loader)
+            passes = target // len(loader)
+            self._pass += passes
+            self._total = passes * len(loader)
         while self._total < target:
             self._read()
 
@@ -314,3 +323,22 @@ class StreamSource:
             self._to_load = None
         if limited and self._taken == 0 and self._pass_began is None:
             self._pass_began = place_of(self.name, self._keeper)
+
+
+def next_pass(position: Position) -> Position:
+    """Return the beginning of the pass after a position that :meth:`StreamSource.position` told, for another stream.
+
+    Example:
+        >>> next_pass([2, 5, 8]), next_pass([2, 0, 8])
+        ([3, 0], [2, 0])
+    """
+    if not isinstance(position, Mapping):
+        number, taken = position[:2]
+        return [number + 1 if taken else number, 0]
+    number, taken, size = position["counted"]
+    if "total" not in position:
+        return [number + 1 if taken or position["at_end"] else number, 0]
+    # The passes of other processes may be shorter: the new stream counts from its beginning, as in all of them.
+    first_pass = number + 1 if position["total"] else number
+    counted = [first_pass, 0, size]
+    return {"counted": counted, "total": 0, "first_pass": first_pass, "processes": position["processes"]}
