@@ -29,7 +29,8 @@ from curricula.data.sharding import Presharded, check_presharded, warn_of_double
 from curricula.data.sizes import follow_size, forget_restarts, restore_sizes, sizes_of
 from curricula.data.sources.loaders import batches_of
 from curricula.data.sources.map_order import MapSource
-from curricula.data.sources.stream import StreamSource, next_pass
+from curricula.data.sources.position import next_pass
+from curricula.data.sources.stream import StreamSource
 from curricula.data.sources.task_dataset import Read, TaskDataset, as_it_is
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
 from curricula.data.workers import is_late, is_of_workers, pids_in, stop_workers, unsendable
@@ -590,6 +591,7 @@ class CurriculumLoader:
             else:
                 self._streams[arm] = running
         self.samples.take_over(before.samples, same=same)
+        self._looked_at |= before._looked_at
 
     def _reads_as(self, other: CurriculumLoader) -> bool:
         return (self.batch_size, self.drop_last, self._collate_fn, self.seed, self.on_error) == (

@@ -13,7 +13,8 @@ from curricula.data.sizes import follow_size
 from curricula.data.sources.loaders import batches_of, iterates_plainly, samplers_of, samples_plainly, second_of
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.place import keeper_of
-from curricula.data.sources.stream import StreamSource, next_pass
+from curricula.data.sources.position import next_pass
+from curricula.data.sources.stream import StreamSource
 from curricula.data.sources.task_dataset import Read, TaskDataset
 from curricula.data.tasks import Task, check_tasks, is_map_style
 from curricula.randomness import Stream
@@ -83,7 +84,8 @@ class Samples:
             ValueError: if one has become empty.
         """
         for name in list(self._positions):
-            if is_map_style(self._tasks[name]) or _is_plain(self._tasks[name]):
+            task = self._tasks.get(name)  # a target may not be known yet
+            if task is not None and (is_map_style(task) or _is_plain(task)):
                 self._sources[name] = self._open(name)
         for source in self._sources.values():
             if isinstance(source, _ByIndex):

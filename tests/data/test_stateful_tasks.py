@@ -293,6 +293,16 @@ def test_what_a_checkpoint_cannot_hold_is_refused_when_it_is_saved(content, foun
         loader.state_dict()
 
 
+def test_a_training_that_saves_nothing_needs_no_state_that_can_be_saved():
+    class Odder(Resumable):
+        def state_dict(self):
+            return {"odd": {1, 2}}
+
+    loader = Odder(Indexed(1), batch_size=8)
+    loader.num_workers = 1  # as far as anybody can tell
+    trainer(CurriculumCallback(), max_steps=3).fit(Linear(4), CurriculumLoader({"a": loader}, steps_per_epoch=5))
+
+
 def test_the_state_is_sealed_and_loads_as_weights_only():
     loader = CurriculumLoader({"a": Rollouts(1)}, batch_size=4, steps_per_epoch=5)
     iterator = iter(loader)

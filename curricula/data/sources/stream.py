@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -13,12 +13,10 @@ from curricula.data.faults import Failure, TaskError, failure, no_batch, warn_re
 from curricula.data.sources.loaders import samplers_of, set_epoch
 from curricula.data.sources.modes import OwnModes
 from curricula.data.sources.place import keeper_of, load_place, place_of
+from curricula.data.sources.position import Position
 from curricula.data.tasks import is_map_style
 from curricula.data.workers import is_of_workers, names_others, stop_workers
 from curricula.randomness import CounterGenerator, Stream, lane_of
-
-Position: TypeAlias = "list[int] | dict[str, Any]"
-"""The number of the pass, the batches taken from it, and the size of one (0: unknown); or more, by name."""
 
 _END = object()
 
@@ -89,7 +87,7 @@ class StreamSource:
         if not isinstance(self.batches, DataLoader) or self.batches.num_workers == 0:
             return
         if self._iterator is not None:
-            self._wanted = self.position()
+            self._wanted = self._position_or_count()
         iterators: list[Any] = [self._iterator, self.batches._iterator]
         for iterator in iterators:
             if hasattr(iterator, "_shutdown_workers"):
@@ -128,6 +126,12 @@ class StreamSource:
         position = counted if isinstance(counted, dict) else {"counted": counted}
         position = {**position, "state": state, "at_end": self._read_to_end()}
         return position if self._pass_began is None else {**position, "pass_began": self._pass_began}
+
+    def _position_or_count(self) -> Position:
+        try:
+            return self.position()
+        except Exception:  # noqa: BLE001 - of the user's; a training that saves nothing needs no such state
+            return self._counted()
 
     def _counted(self) -> Position:
         counted = [self._pass, self._taken, self._batch_size()]
@@ -323,22 +327,3 @@ class StreamSource:
             self._to_load = None
         if limited and self._taken == 0 and self._pass_began is None:
             self._pass_began = place_of(self.name, self._keeper)
-
-
-def next_pass(position: Position) -> Position:
-    """Return the beginning of the pass after a position that :meth:`StreamSource.position` told, for another stream.
-
-    Example:
-        >>> next_pass([2, 5, 8]), next_pass([2, 0, 8])
-        ([3, 0], [2, 0])
-    """
-    if not isinstance(position, Mapping):
-        number, taken = position[:2]
-        return [number + 1 if taken else number, 0]
-    number, taken, size = position["counted"]
-    if "total" not in position:
-        return [number + 1 if taken or position["at_end"] else number, 0]
-    # The passes of other processes may be shorter: the new stream counts from its beginning, as in all of them.
-    first_pass = number + 1 if position["total"] else number
-    counted = [first_pass, 0, size]
-    return {"counted": counted, "total": 0, "first_pass": first_pass, "processes": position["processes"]}
