@@ -308,3 +308,35 @@ def test_a_state_that_was_loaded_and_not_used_is_saved_again(checkpoint):
     own = callback()
     own.load_state_dict(state)
     assert own.state_dict() == state
+
+
+def extended(before, after, bandit, tmp_path, caplog):
+    fitter = trainer(CurriculumCallback(bandit()), max_steps=before)
+    fitter.fit(Linear(4), loader())
+    fitter.save_checkpoint(tmp_path / "short.ckpt")
+    own = CurriculumCallback(bandit())
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="curricula"):
+        trainer(own, max_steps=after).fit(Linear(4), loader(), ckpt_path=tmp_path / "short.ckpt")
+    return own, caplog.messages
+
+
+def test_a_run_that_is_made_longer_says_so_once_with_the_rates_for_it(tmp_path, caplog):
+    own, messages = extended(10, 40, Exp3S, tmp_path, caplog)
+    longer = Exp3S()
+    longer.reset(4, 40)
+    (message,) = messages
+    assert "40 updates long now, and the checkpoint's Exp3S has rates that were chosen for 10" in message
+    assert f"give the bandit eta={longer.eta:.3g}, epsilon={longer.epsilon:.3g}" in message
+    assert own.teacher.bandit.eta > longer.eta  # as the run began
+    by_hand, messages = extended(10, 40, lambda: Exp3S(eta=longer.eta, epsilon=longer.epsilon), tmp_path, caplog)
+    assert messages == []
+    assert by_hand.teacher.bandit.eta == longer.eta
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bandit"),
+    [(20, 20, Exp3S), (40, 10, Exp3S), (10, 40, FixedPolicy.uniform), (10, 40, Exp3S.paper)],
+)
+def test_a_run_of_the_same_length_or_without_such_rates_says_nothing(before, after, bandit, tmp_path, caplog):
+    assert extended(before, after, bandit, tmp_path, caplog)[1] == []

@@ -29,7 +29,6 @@ from curricula.data.sharding import Presharded, check_presharded, warn_of_double
 from curricula.data.sizes import follow_size, forget_restarts, restore_sizes, sizes_of
 from curricula.data.sources.loaders import batches_of
 from curricula.data.sources.map_order import MapSource
-from curricula.data.sources.position import next_pass
 from curricula.data.sources.stream import StreamSource
 from curricula.data.sources.task_dataset import Read, TaskDataset, as_it_is
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
@@ -176,6 +175,7 @@ class CurriculumLoader:
         self._own_teacher = Teacher(self.names, bandit=FixedPolicy.uniform(), seed=seed)
         self._teacher = self._own_teacher
         self._micro_batches: Callable[[], int] = _one
+        self._goes_on: Callable[[], bool] = _never
         self._epoch_length: Callable[[], float] = _no_end
         self._evaluates: Callable[[], bool] = _never
         self._limit: int | None = None
@@ -206,12 +206,13 @@ class CurriculumLoader:
         self._new_training = False
         self._resumed = False
         self._cursor = Cursor(len(self.names))
-        self._places: dict[str, Any] = {}  # of streams: where they are to go on before the next batch
         self._reset()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a process or to the training in it: a training in spawned ones attaches anew."""
-        state = dict(vars(self), _pool=None, _micro_batches=_one, _epoch_length=_no_end, _evaluates=_never)
+        state = dict(
+            vars(self), _pool=None, _micro_batches=_one, _goes_on=_never, _epoch_length=_no_end, _evaluates=_never
+        )
         del state["_shared"]  # has a generator, which cannot be sent, and may have workers
         return state
 
@@ -438,10 +439,10 @@ class CurriculumLoader:
         self._new_training = self._resumed = False
         if not goes_on:
             cursor.position = 0
-            cursor.current = None
+            if not self._goes_on():
+                cursor.current = None
             cursor.epoch += 1
         self._follow_sizes(goes_on)
-        self._seek_streams()
         if self._shared.generator is not None:
             self._shared.generator.manual_seed((self.seed * 1_000_003 + cursor.epoch) % 2**63)
 
@@ -499,6 +500,7 @@ class CurriculumLoader:
         rank: int = 0,
         world_size: int = 1,
         micro_batches: Callable[[], int] | None = None,
+        goes_on: Callable[[], bool] | None = None,
         epoch_length: Callable[[], float] | None = None,
         evaluates: Callable[[], bool] | None = None,
         limit: int | None = None,
@@ -512,6 +514,8 @@ class CurriculumLoader:
             rank: of this process, in ``[0, world_size)``.
             world_size: number of processes that share each task's samples.
             micro_batches: number of batches per draw, asked at the first batch of an epoch (gradient accumulation).
+            goes_on: whether the step of the batch that was delivered last needs another batch of its task, asked before
+                every batch; worker processes cannot ask, since they are told beforehand what to read.
             epoch_length: number of batches after which the trainer ends the epoch, if before ``steps_per_epoch``.
             evaluates: whether the trainer evaluates now, asked when an epoch begins; there are no batches for that.
             limit: give each task only its first so many batches, again and again (overfitting on purpose).
@@ -552,6 +556,7 @@ class CurriculumLoader:
         self._cursor.keep(self._num_draws)
         self._follow_batch_size()
         self._micro_batches = micro_batches or _one
+        self._goes_on = goes_on or _never
         self._epoch_length = epoch_length or _no_end
         self._evaluates = evaluates or _never
         self._limit = limit
@@ -572,24 +577,17 @@ class CurriculumLoader:
         self._teacher = before._teacher
         self._cursor = Cursor.loaded(before._cursor.state(), before.names, self.names)
         arms = {name: arm for arm, name in enumerate(before.names)}
-        for arm, source in self._maps.items():
-            old = before._maps.get(arms.get(source.name, -1))
-            if old is not None:
-                size = source.size
-                source.restore(old.place())
-                if size != old.size:
-                    source.resize(size, self._cursor.visits[arm], before._world_size)
+        for source in self._maps.values():
+            ordered = before._maps.get(arms.get(source.name, -1))
+            if ordered is not None:
+                source.restore(ordered.place())  # of another size now: the next pass begins with the epoch
         same = self._reads_as(before)
         for arm, stream in self._streams.items():
             running = before._streams.get(arms.get(stream.name, -1))
-            if running is None:
-                continue
-            if not same or self.tasks[stream.name] is not before.tasks[stream.name]:
-                self._places[stream.name] = next_pass(before._place_of(running))
-            elif stream.name in before._places:
-                self._places[stream.name] = before._places[stream.name]
-            else:
+            if running is not None and same and self.tasks[stream.name] is before.tasks[stream.name]:
                 self._streams[arm] = running
+            elif running is not None:
+                stream.seek(running.next_pass())
         self.samples.take_over(before.samples, same=same)
         self._looked_at |= before._looked_at
 
@@ -597,9 +595,6 @@ class CurriculumLoader:
         return (self.batch_size, self.drop_last, self._collate_fn, self.seed, self.on_error) == (
             (other.batch_size, other.drop_last, other._collate_fn, other.seed, other.on_error)
         )
-
-    def _place_of(self, source: StreamSource) -> Any:
-        return self._places.get(source.name) or source.position()
 
     def discard_lost(self, *, step_is_over: bool = False) -> None:
         """Close the draws of batches that were delivered, before a checkpoint or in a trial, and earn no reward.
@@ -730,6 +725,16 @@ class CurriculumLoader:
         self._shared.generator.manual_seed((self.seed * 1_000_003 + self._cursor.epoch) % 2**63)
         self._plan_again = True
 
+    @property
+    def plans_ahead(self) -> bool:
+        """Whether worker processes are told what to read before it is asked for."""
+        return self.num_workers > 0 and bool(self._maps)
+
+    @property
+    def arrived(self) -> tuple[Draw, ...] | None:
+        """Draws of the newest batch that was delivered and not yet claimed; ``None`` if there is none."""
+        return self._delivered[-1] if self._delivered else None
+
     def claim(self) -> tuple[Draw, ...]:
         """Return the draws of the oldest batch that was delivered and not yet claimed: one, or one per rank.
 
@@ -796,7 +801,7 @@ class CurriculumLoader:
                 **self._cursor.state(),
                 **sizes_of(self._maps, self.names),
                 "samples": self.samples.state(),
-                "streams": [[source.name, self._place_of(source)] for source in self._streams.values()],
+                "streams": [[source.name, source.position()] for source in self._streams.values()],
                 "own_teacher": self._own_teacher.state_dict() if self._teacher is self._own_teacher else None,
             },
         )
@@ -828,7 +833,10 @@ class CurriculumLoader:
         self._cursor = Cursor.loaded(content, content["tasks"], self.names)
         restore_sizes(self._maps, self.names, content)
         self.samples.load_state(content["samples"])
-        self._places = {name: position for name, position in content["streams"] if name in self.tasks}
+        places = dict(content["streams"])
+        for source in self._streams.values():
+            if source.name in places:
+                source.seek(places[source.name])
         self.made_in_epoch = content.get("made_in_epoch", 0)  # older states have none
         self._resumed = True
 
@@ -839,14 +847,8 @@ class CurriculumLoader:
         self._delivered: deque[Draws] = deque()
         self.samples.load_state([])
         forget_restarts(self._maps)
-        self._places = {}
         for source in self._streams.values():
             source.seek([0, 0])
-
-    def _seek_streams(self) -> None:
-        for source in self._streams.values():
-            if source.name in self._places:
-                source.seek(self._places.pop(source.name))
 
     # ---------------------------------------------------------------- checks
 
@@ -878,7 +880,8 @@ class _Planner:
         visits = list(cursor.visits)  # planned ones; the cursor counts the delivered ones
         draws = cursor.current
         for position in range(cursor.position, loader.steps_per_epoch):
-            if draws is None or position % micro_batches == 0 or loader._any_removed(draws):
+            goes_on = draws is not None and loader._goes_on()
+            if draws is None or (not goes_on and (position % micro_batches == 0 or loader._any_removed(draws))):
                 draws = loader._next_draws()
             read = loader._plan(draws, visits)
             cursor.in_flight.append(draws)

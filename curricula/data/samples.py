@@ -13,7 +13,6 @@ from curricula.data.sizes import follow_size
 from curricula.data.sources.loaders import batches_of, iterates_plainly, samplers_of, samples_plainly, second_of
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.place import keeper_of
-from curricula.data.sources.position import next_pass
 from curricula.data.sources.stream import StreamSource
 from curricula.data.sources.task_dataset import Read, TaskDataset
 from curricula.data.tasks import Task, check_tasks, is_map_style
@@ -157,10 +156,10 @@ class Samples:
             source = before._sources.get(name)
             if same and source is not None and self._tasks[name] is before._tasks[name]:
                 self._sources[name] = source
-            elif isinstance(source, StreamSource):
-                self._positions[name] = next_pass(source.position())
-            else:
-                self._positions[name] = before._positions[name] if source is None else source.position()
+            elif source is not None:
+                self._positions[name] = source.next_pass() if isinstance(source, StreamSource) else source.position()
+            elif same and self._tasks[name] is before._tasks[name]:
+                self._positions[name] = before._positions[name]
 
     def _open(self, name: str) -> _ByIndex | StreamSource:
         task = self._tasks[name]

@@ -180,6 +180,22 @@ def test_another_number_of_ranks_goes_on_after_as_many_batches_of_all():
     assert rows_of(alone.next(0, 1)) == rows_of(expected.next(0, 1))
 
 
+def test_a_stream_that_takes_the_place_of_another_begins_the_same_pass_on_every_rank():
+    following = []
+    for rank, reads in ((0, 11), (1, 11)):  # nearly two passes of six batches, and more than two of five
+        source = StreamSource("a", batches(0, rank), 0, presharded=True)
+        source.processes = 2
+        for _ in range(reads):
+            source.next(0, 1)
+        following.append(source.next_pass())
+        other = StreamSource("a", batches(0, rank), 0, presharded=True)
+        other.processes = 2
+        other.seek(following[-1])
+        assert rows_of(other.next(0, 1)) == (0, [rank, rank + 2])
+        assert other.position() == {"counted": [1, 0, 2], "total": 1, "first_pass": 1, "processes": 2}
+    assert following[0] == following[1]
+
+
 def test_whole_passes_of_a_loader_with_a_length_are_not_read_again():
     class Counted(Rows):
         reads = 0

@@ -21,7 +21,7 @@ def next_pass(position: Position) -> Position:
         return [number + 1 if taken else number, 0]
     number, taken, size = position["counted"]
     if "total" not in position:
-        return [number + 1 if taken or position["at_end"] else number, 0]
+        return [number + 1 if taken or position.get("at_end") else number, 0]
     # The passes of other processes may be shorter: the new stream counts from its beginning, as in all of them.
     first_pass = number + 1 if position["total"] else number
     counted = [first_pass, 0, size]

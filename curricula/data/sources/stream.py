@@ -13,7 +13,7 @@ from curricula.data.faults import Failure, TaskError, failure, no_batch, warn_re
 from curricula.data.sources.loaders import samplers_of, set_epoch
 from curricula.data.sources.modes import OwnModes
 from curricula.data.sources.place import keeper_of, load_place, place_of
-from curricula.data.sources.position import Position
+from curricula.data.sources.position import Position, next_pass
 from curricula.data.tasks import is_map_style
 from curricula.data.workers import is_of_workers, names_others, stop_workers
 from curricula.randomness import CounterGenerator, Stream, lane_of
@@ -170,6 +170,10 @@ class StreamSource:
         self._to_load = self._pass_began = None
         self._at_end = False
         self._wanted = [*position, self._batch_size()] if position == [0, 0] else position
+
+    def next_pass(self) -> Position:
+        """Return the beginning of the pass that follows the present one, for a task that takes this one's place."""
+        return next_pass(self._counted() if self._wanted is None else self._wanted)
 
     def _go_to_wanted(self) -> None:
         wanted, self._wanted = self._wanted, None
