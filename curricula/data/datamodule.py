@@ -34,7 +34,7 @@ class CurriculumDataModule(pl.LightningDataModule):
         tasks: name to training task, as for :class:`CurriculumLoader`.
         val_tasks: name to validation task: a dataset, or a ready loader. Lightning's ``dataloader_idx`` counts them in
             this order.
-        batch_size: samples per batch and rank, also of the validation loaders.
+        batch_size: samples per batch and rank, also of the validation loaders; ``None`` for ready batches.
         **loader_options: the other options of :class:`CurriculumLoader`, checked when it is made.
 
     Raises:
@@ -55,7 +55,7 @@ class CurriculumDataModule(pl.LightningDataModule):
         tasks: Mapping[str, Task],
         val_tasks: Mapping[str, Task] | None = None,
         *,
-        batch_size: int = 1,
+        batch_size: int | None = 1,
         steps_per_epoch: int | None = None,
         num_workers: int = 0,
         collate_fn: Collate | None = None,

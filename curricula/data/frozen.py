@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
+from weakref import WeakSet
 
 from torch import nn
 from torch.utils.data import DataLoader
@@ -13,6 +14,9 @@ from torch.utils.data import DataLoader
 from curricula.data.tasks import Task, is_map_style
 
 _log = logging.getLogger(__name__)
+
+_told: WeakSet[nn.Module] = WeakSet()
+"""Modules that were warned of: a loader may be made anew for every epoch."""
 
 _ENTRIES = 8
 """How many entries of a container are looked at: a dataset may be a list of a million samples."""
@@ -29,7 +33,8 @@ def warn_of_frozen_modules(tasks: Mapping[str, Task], num_workers: int) -> None:
         of_own = isinstance(task, DataLoader) and task.num_workers > 0
         served = num_workers > 0 and is_map_style(task)
         module = _module_in(task.dataset if isinstance(task, DataLoader) else task) if of_own or served else None
-        if module is not None:
+        if module is not None and module not in _told:
+            _told.add(module)
             _log.warning(
                 "task %r holds a module (%s) and is read by worker processes: they use a copy from when they were "
                 "started, which does not learn with the model. If it is to act as it is now, read the task with "

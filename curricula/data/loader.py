@@ -591,6 +591,7 @@ class CurriculumLoader:
                 running.shut_down()
         before._stop_pool(before._shared._iterator)  # of persistent workers, which have copies of the data before
         self.samples.take_over(before.samples, same=same)
+        self._looked_at |= before._looked_at
 
     def _reads_as(self, other: CurriculumLoader) -> bool:
         return (self.batch_size, self.drop_last, self._collate_fn, self.seed, self.on_error) == (

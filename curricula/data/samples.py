@@ -83,7 +83,8 @@ class Samples:
             ValueError: if one has become empty.
         """
         for name in list(self._positions):
-            if is_map_style(self._tasks[name]) or _is_plain(self._tasks[name]):
+            task = self._tasks.get(name)  # a target may not be known yet
+            if task is not None and (is_map_style(task) or _is_plain(task)):
                 self._sources[name] = self._open(name)
         for source in self._sources.values():
             if isinstance(source, _ByIndex):

@@ -157,15 +157,14 @@ def test_the_state_of_one_rank_is_that_of_all_although_their_passes_differ():
         totals = [json.loads(state)[0][1]["total"] for state in states]
         assert totals[0] == totals[1]
         if done % 7 == 0:
-            for rank, loader in enumerate(loaders):
-                resumed = loader_of(rank)
-                resumed.load_state_dict(loaders[0].state_dict())  # as Lightning saves it, on the first rank
-                resumed.attach(Teacher(loader.names, bandit=FixedPolicy([0.8, 0.2])), rank=rank, world_size=2)
-                ours, theirs = resumed._streams[0], loader._streams[0]
-                following = StreamSource("a", batches(0, rank), 0)
-                for _ in range(theirs._total):
-                    following.next(0, 1)
-                assert rows_of(ours.next(0, 1)) == rows_of(following.next(0, 1))
+            for rank in (0, 1):
+                resumed = StreamSource("a", batches(0, rank), 0, presharded=True)
+                resumed.processes = 2
+                resumed.seek(json.loads(states[0])[0][1])  # as Lightning saves it, on the first rank
+                expected = StreamSource("a", batches(0, rank), 0)
+                for _ in range(totals[rank]):
+                    expected.next(0, 1)
+                assert rows_of(resumed.next(0, 1)) == rows_of(expected.next(0, 1))
 
 
 def test_another_number_of_ranks_goes_on_after_as_many_batches_of_all():
@@ -179,6 +178,22 @@ def test_another_number_of_ranks_goes_on_after_as_many_batches_of_all():
     for _ in range(18):
         expected.next(0, 1)
     assert rows_of(alone.next(0, 1)) == rows_of(expected.next(0, 1))
+
+
+def test_a_stream_that_takes_the_place_of_another_begins_the_same_pass_on_every_rank():
+    following = []
+    for rank, reads in ((0, 11), (1, 11)):  # nearly two passes of six batches, and more than two of five
+        source = StreamSource("a", batches(0, rank), 0, presharded=True)
+        source.processes = 2
+        for _ in range(reads):
+            source.next(0, 1)
+        following.append(source.next_pass())
+        other = StreamSource("a", batches(0, rank), 0, presharded=True)
+        other.processes = 2
+        other.seek(following[-1])
+        assert rows_of(other.next(0, 1)) == (0, [rank, rank + 2])
+        assert other.position() == {"counted": [1, 0, 2], "total": 1, "first_pass": 1, "processes": 2}
+    assert following[0] == following[1]
 
 
 def test_whole_passes_of_a_loader_with_a_length_are_not_read_again():

@@ -106,6 +106,28 @@ class Epochs(Stateful):
         self.start = state
 
 
+class RewoundEpochs(Rewound):
+    """Is told the pass as well, and goes back to its beginning before anybody has asked for more."""
+
+    epoch = 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def sample(self, number):
+        return super().sample(number + 100 * self.epoch)
+
+
+class AtItsEnd(Epochs):
+    """Keeps to any place once, also to one where nothing is left."""
+
+    def __iter__(self):
+        self.place, self.start = 0 if self.start is None else self.start["place"], None
+        while self.place < self.size:
+            self.place += 1
+            yield self.sample(self.place + 100 * self.epoch)
+
+
 class ReadAhead:
     """Ready batches of a loader that has always read one more than it has given."""
 
@@ -187,6 +209,8 @@ KINDS = {
     "rewound at the end of a batch": lambda seed: Rewound(seed, 24),
     "told the pass": Epochs,
     "told the pass, whole batches": lambda seed: Epochs(seed, 16),
+    "rewound, told the pass": RewoundEpochs,
+    "at its end": AtItsEnd,
     "in a loader": lambda seed: DataLoader(Rewound(seed), batch_size=8),
     "reads ahead": ReadAhead,
     "a loader with a state": lambda seed: Resumable(Indexed(seed), batch_size=8),
@@ -291,6 +315,16 @@ def test_what_a_checkpoint_cannot_hold_is_refused_when_it_is_saved(content, foun
     message = rf"task 'odd' has {found} at state_dict\(\)\['inside'\]\[1\], which a checkpoint cannot hold: "
     with pytest.raises(TypeError, match=message):
         loader.state_dict()
+
+
+def test_a_training_that_saves_nothing_needs_no_state_that_can_be_saved():
+    class Odder(Resumable):
+        def state_dict(self):
+            return {"odd": {1, 2}}
+
+    loader = Odder(Indexed(1), batch_size=8)
+    loader.num_workers = 1  # as far as anybody can tell
+    trainer(CurriculumCallback(), max_steps=3).fit(Linear(4), CurriculumLoader({"a": loader}, steps_per_epoch=5))
 
 
 def test_the_state_is_sealed_and_loads_as_weights_only():

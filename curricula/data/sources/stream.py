@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -13,12 +13,10 @@ from curricula.data.faults import Failure, TaskError, failure, no_batch, warn_re
 from curricula.data.sources.loaders import samplers_of, set_epoch
 from curricula.data.sources.modes import OwnModes
 from curricula.data.sources.place import keeper_of, load_place, place_of
+from curricula.data.sources.position import Position, next_pass
 from curricula.data.tasks import is_map_style
 from curricula.data.workers import is_of_workers, names_others, stop_workers
 from curricula.randomness import CounterGenerator, Stream, lane_of
-
-Position: TypeAlias = "list[int] | dict[str, Any]"
-"""The number of the pass, the batches taken from it, and the size of one (0: unknown); or more, by name."""
 
 _END = object()
 
@@ -64,7 +62,8 @@ class StreamSource:
         self._wanted: Position | None = None  # a place to go to before the next batch
         self._taken = 0  # of this pass
         self._pass = 0
-        self._total = 0  # of all passes
+        self._total = 0  # of all passes since the first
+        self._first_pass = 0
         self._asked = False
         self._beginning: Any = None  # places of the task itself: before its first batch, if it could tell,
         self._pass_began: Any = None  # before the first of this pass, if passes are limited,
@@ -88,7 +87,7 @@ class StreamSource:
         if not isinstance(self.batches, DataLoader) or self.batches.num_workers == 0:
             return
         if self._iterator is not None:
-            self._wanted = self.position()
+            self._wanted = self._position_or_count()
         iterators: list[Any] = [self._iterator, self.batches._iterator]
         for iterator in iterators:
             if hasattr(iterator, "_shutdown_workers"):
@@ -128,13 +127,24 @@ class StreamSource:
         position = {**position, "state": state, "at_end": self._read_to_end()}
         return position if self._pass_began is None else {**position, "pass_began": self._pass_began}
 
+    def _position_or_count(self) -> Position:
+        try:
+            return self.position()
+        except Exception:  # noqa: BLE001 - of the user's; a training that saves nothing needs no such state
+            return self._counted()
+
     def _counted(self) -> Position:
         counted = [self._pass, self._taken, self._batch_size()]
         if not self.presharded:
             return counted
         if self.processes > 1:  # only the total is the same in all of them
-            counted[:2] = 0, 0
-        return {"counted": counted, "total": self._total, "processes": self.processes}
+            counted[:2] = self._first_pass, 0
+        return {
+            "counted": counted,
+            "total": self._total,
+            "first_pass": self._first_pass,
+            "processes": self.processes,
+        }
 
     @property
     def _processes(self) -> int:
@@ -163,9 +173,7 @@ class StreamSource:
 
     def next_pass(self) -> Position:
         """Return the beginning of the pass that follows the present one, for a task that takes this one's place."""
-        place = self._counted() if self._wanted is None else self._wanted
-        number, taken = (place["counted"] if isinstance(place, dict) else place)[:2]
-        return [number + (taken > 0), 0]
+        return next_pass(self._counted() if self._wanted is None else self._wanted)
 
     def _go_to_wanted(self) -> None:
         wanted, self._wanted = self._wanted, None
@@ -177,12 +185,14 @@ class StreamSource:
             taken, total = taken * before // now, total * before // now
         if self._keeper is not None and "state" in position and self._processes == 1:
             self._pass, self._taken, self._total = number, taken, total
+            self._first_pass = position.get("first_pass", 0)
             self._to_load, self._pass_began = position["state"], position.get("pass_began")
             if position["at_end"]:
                 self._pass, self._taken, self._at_end = number + 1, 0, True
             return
         self._to_load = self._beginning
         if self.presharded:
+            self._pass = self._first_pass = position.get("first_pass", 0)
             self._read_past_own(total * position.get("processes", self.processes) // self.processes)
         else:
             self._read_past(number, taken)
@@ -202,8 +212,9 @@ class StreamSource:
         # read equally many batches.
         loader = self.batches if isinstance(self.batches, DataLoader) else None
         if loader is not None and is_map_style(loader.dataset) and len(loader):
-            self._pass = target // len(loader)
-            self._total = self._pass * len(loader)
+            passes = target // len(loader)
+            self._pass += passes
+            self._total = passes * len(loader)
         while self._total < target:
             self._read()
 
