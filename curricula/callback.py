@@ -203,6 +203,8 @@ class CurriculumCallback(pl.Callback):
             self._attach(trainer, loader)
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
+        up_to_date_loader(trainer)  # a resume at the end of an epoch may reload and call no on_train_epoch_start
+        self.on_train_epoch_start(trainer, pl_module)
         self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context, trainer)
         self._amp = getattr(trainer.precision_plugin, "scaler", None)
         self._ranks = Ranks(trainer.world_size, pl_module.device, separate=self._independent)
