@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from curricula.callback import CurriculumCallback
     from curricula.data import CurriculumDataModule, CurriculumLoader
     from curricula.teacher import Draw, Teacher
+    from curricula.trainers import current_task
 
 __version__ = "0.1.0"
 
@@ -19,6 +20,7 @@ __all__ = [
     "Draw",
     "Teacher",
     "__version__",
+    "current_task",
 ]
 
 # Looked up at first use, so that the bandits can be had without waiting for torch and Lightning.
@@ -28,6 +30,7 @@ _HOMES = {
     "CurriculumLoader": "curricula.data",
     "Draw": "curricula.teacher",
     "Teacher": "curricula.teacher",
+    "current_task": "curricula.trainers",
 }
 
 

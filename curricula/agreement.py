@@ -17,13 +17,15 @@ CHECK_EVERY = 100
 _BITS = 20
 _PARTS = 2
 _NO_FINGERPRINT = [0.0] * (2 * _PARTS)
+_UNKNOWN = 2.0**-20
+"""Marks progress that is not known yet; sums over up to 8,192 ranks are exact."""
 
 
 class Outcome(NamedTuple):
     """What a step came to, on one rank or on all together."""
 
-    progress: float
-    """Raw learning progress, NaN if it could not be told."""
+    progress: float | None
+    """Raw learning progress, NaN if it could not be told, ``None`` if it is not known yet."""
     cost: float
     """What the step cost."""
     loss: float
@@ -52,8 +54,8 @@ class Ranks:
     def agree(self, own: Outcome, teacher: Teacher, step: int) -> list[Outcome]:
         """Return the outcome of the shared draw, or of all ranks' draws in their order; the same list on all ranks.
 
-        Averaged progress that is not finite on one rank is NaN for all. The loss of an averaged outcome is the rank's
-        own.
+        Averaged progress that is not finite on one rank is NaN for all, else what one rank does not know yet is
+        ``None`` for all. The loss of an averaged outcome is the rank's own.
 
         Args:
             own: what this rank measured.
@@ -69,24 +71,52 @@ class Ranks:
         return self._gather(own, mark, teacher) if self._separate else self._average(own, mark, teacher)
 
     def _average(self, own: Outcome, mark: list[float], teacher: Teacher) -> list[Outcome]:
-        finite = math.isfinite(own.progress)
-        sent = [own.progress if finite else 0.0, float(finite), own.cost, float(own.stepped), *mark]
+        sent = [*_encoded(own.progress), own.cost, float(own.stepped), *mark]
         sums = torch.tensor(sent, dtype=torch.float64, device=self._device)
         torch.distributed.all_reduce(sums)
         total, count, cost, stepped, *marks = sums.tolist()
         check_agreement(marks, self.number, teacher.updates)
-        progress = total / count if count == self.number else math.nan
+        progress = _decoded(total, count, self.number)
         return [Outcome(progress, cost / self.number, own.loss, stepped == self.number)]
 
     def _gather(self, own: Outcome, mark: list[float], teacher: Teacher) -> list[Outcome]:
-        sent = torch.tensor([*own, *mark], dtype=torch.float64, device=self._device)
+        total, count = _encoded(own.progress)
+        row = [total if count == 1.0 else math.nan, own.cost, own.loss, float(own.stepped), *mark]
+        row[3] += count if count == _UNKNOWN else 0.0
+        sent = torch.tensor(row, dtype=torch.float64, device=self._device)
         received = torch.empty(self.number * len(sent), dtype=torch.float64, device=self._device)
         torch.distributed.all_gather_into_tensor(received, sent)
         rows = received.reshape(self.number, len(sent)).tolist()
         check_agreement(
             [sum(row[place] for row in rows) for place in range(4, len(sent))], self.number, teacher.updates
         )
-        return [Outcome(progress, cost, loss, bool(stepped)) for progress, cost, loss, stepped, *_ in rows]
+        return [
+            Outcome(None if stepped % 1 else progress, cost, loss, stepped >= 1)
+            for progress, cost, loss, stepped, *_ in rows
+        ]
+
+
+def _encoded(progress: float | None) -> tuple[float, float]:
+    """Return two numbers that :func:`_decoded` understands, added up over ranks."""
+    if progress is None:
+        return 0.0, _UNKNOWN
+    return (progress, 1.0) if math.isfinite(progress) else (0.0, 0.0)
+
+
+def _decoded(total: float, count: float, ranks: int) -> float | None:
+    """Return the mean progress of so many ranks.
+
+    Example:
+        >>> both = [a + b for a, b in zip(_encoded(1.0), _encoded(3.0))]
+        >>> _decoded(*both, 2)
+        2.0
+        >>> _decoded(*[a + b for a, b in zip(_encoded(1.0), _encoded(None))], 2) is None
+        True
+    """
+    finite, unknown = int(count), round(count % 1 / _UNKNOWN)
+    if finite + unknown < ranks:
+        return math.nan
+    return None if unknown else total / finite
 
 
 def fingerprint(teacher: Teacher) -> list[float]:

@@ -123,13 +123,15 @@ def _alike(left: Any, right: Any, seen: set[tuple[int, int]]) -> bool:
         return left.keys() == right.keys() and all(_alike(part, right[key], seen) for key, part in left.items())
     if isinstance(left, (list, tuple, deque)):
         return len(left) == len(right) and all(_alike(a, b, seen) for a, b in zip(left, right, strict=True))
+    ours, theirs = dict(attributes_of(left)), dict(attributes_of(right))
     own_comparison: Any = type(left).__eq__
     if own_comparison is not object.__eq__:
         try:
-            return bool(left == right)
+            same = bool(left == right)
         except Exception:  # noqa: BLE001 - such as tensors within, of which == has many answers
-            pass
-    ours, theirs = dict(attributes_of(left)), dict(attributes_of(right))
+            same = False
+        if same or not ours:  # else they may differ in a NaN or a function alone
+            return same
     return ours.keys() == theirs.keys() and all(_alike(part, theirs[name], seen) for name, part in ours.items())
 
 

@@ -17,18 +17,19 @@ from torch.utils.data import Dataset
 from curricula.agreement import Outcome, Ranks
 from curricula.bandits.base import Bandit
 from curricula.checkpoint import go_on, look_back, parts_of, tell_changes
-from curricula.checks import as_number, check_flags
+from curricula.checks import check_flags
 from curricula.data.loader import CurriculumLoader
-from curricula.data.options import Cost
+from curricula.data.options import Cost, check_whole
 from curricula.data.samples import HELD_OUT_TARGET
 from curricula.data.tasks import Task
 from curricula.handover import Handover
+from curricula.manual_steps import ManualSteps
+from curricula.meter import Meter
 from curricula.rewards import RewardScaler
 from curricula.signals.base import Signal
 from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
-from curricula.signals.kept_gradients import gradients_stay
-from curricula.signals.probe import Probe, as_loss, untouched
-from curricula.signals.step import MicroBatch, Step
+from curricula.signals.probe import untouched
+from curricula.signals.step import Step
 from curricula.skipped_steps import SkippedSteps
 from curricula.task_names import TaskChanges
 from curricula.teacher import Draw, Teacher, check_instance
@@ -42,15 +43,14 @@ from curricula.trainers import (
     check_independent,
     check_micro_batches,
     check_strategy,
-    clips_gradients,
+    check_takes_batches,
     data_ranks,
+    expected_draws,
     find_loader,
     has_own_loss,
-    horizon,
     keep_reloading,
     overfit_limit,
     prepared,
-    unscales_itself,
     up_to_date_loader,
 )
 
@@ -83,6 +83,12 @@ class CurriculumCallback(pl.Callback):
         independent_ranks: with several processes, let each draw tasks of its own from the one policy, rather than share
             the task of every step. One step then mixes several tasks, and waits for the slowest. Needs a signal of a
             rank's own loss, such as :class:`~curricula.signals.PredictionGain`.
+        batches_per_draw: under manual optimisation, the number of batches after which ``training_step`` has made its
+            optimiser steps: all of them are of one task, and are rewarded together. ``None``: as many as it takes to
+            the next optimiser step, which can be known with ``num_workers=0`` alone. Under automatic optimisation it is
+            the trainer's ``accumulate_grad_batches``.
+        horizon: expected number of draws, for the bandit's rates. ``None``: the number of optimiser steps that the
+            trainer expects; give it where that is not the number of draws, as with several optimisers.
 
     Raises:
         TypeError: if an argument is of another kind; a class in place of an instance is told apart.
@@ -110,6 +116,8 @@ class CurriculumCallback(pl.Callback):
         log_figures: bool = True,
         strict: bool = True,
         independent_ranks: bool = False,
+        batches_per_draw: int | None = None,
+        horizon: int | None = None,
     ) -> None:
         self.signal = check_instance("signal", FirstOrderPredictionGain() if signal is None else signal, Signal)
         if cost is not None and not callable(cost):
@@ -117,6 +125,8 @@ class CurriculumCallback(pl.Callback):
         if target is not None and not isinstance(target, (str, Iterable, Dataset)):
             raise TypeError(f"target must be the name of a task, or held-out data, got {target!r}")
         check_flags(log_figures=log_figures, strict=strict, independent_ranks=independent_ranks)
+        check_whole("batches_per_draw", batches_per_draw, 1)
+        check_whole("horizon", horizon, 1)
         if bandit is not None:
             check_instance("bandit", bandit, Bandit)
         Teacher(["any"], scaler=scaler, seed=seed)  # which checks these now rather than when training starts
@@ -127,6 +137,8 @@ class CurriculumCallback(pl.Callback):
         self._log_figures = log_figures
         self._strict = strict
         self._independent = independent_ranks
+        self._batches_per_draw = batches_per_draw
+        self._horizon = horizon
         self._teacher: Teacher | None = None
         self._loader: CurriculumLoader | None = None
         self._last_loader: CurriculumLoader | None = None  # stays when training is over, for checkpoints saved then
@@ -137,10 +149,7 @@ class CurriculumCallback(pl.Callback):
         self._evaluates = False
         self._draws: tuple[Draw, ...] = ()
         self._step: Step | None = None
-        self._stepped = False
-        self._repeated = False
-        self._scale = 1.0
-        self._no_loss: str | None = None
+        self._meter: Any = None  # from the start of a training on
         self._skipped = SkippedSteps()
         self._handover = Handover()
 
@@ -168,6 +177,17 @@ class CurriculumCallback(pl.Callback):
         """The draw of the batch in hand, until the next batch arrives; ``None`` before the first."""
         return None if self._step is None else self._step.draw
 
+    @property
+    def current_task(self) -> str | None:
+        """Name of the task of the batch in hand: see :func:`curricula.current_task`."""
+        step = self._step
+        if step is not None and step.task_in_hand != step.task:  # a fresh batch is evaluated
+            return step.task_in_hand
+        arrived = None if self._loader is None else self._loader.arrived
+        if arrived is not None:  # and not yet at on_train_batch_start, but in hooks that transfer it
+            return arrived[self._place].task
+        return None if step is None else step.task
+
     # ---------------------------------------------------------------- start
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -177,6 +197,13 @@ class CurriculumCallback(pl.Callback):
         if self._evaluates:
             return
         check_alone(trainer, type(self).__name__)
+        check_takes_batches(pl_module)
+        if self._batches_per_draw is not None and pl_module.automatic_optimization:
+            raise MisconfigurationException(
+                f"batches_per_draw={self._batches_per_draw} is for manual optimisation, and {type(pl_module).__name__} "
+                "optimises automatically: a draw has the batches of one optimiser step, "
+                "Trainer(accumulate_grad_batches=...)"
+            )
         try:
             self.signal.check(pl_module, self._target_name)
         except ValueError as error:
@@ -205,18 +232,23 @@ class CurriculumCallback(pl.Callback):
             raise MisconfigurationException(str(error)) from error
         up_to_date_loader(trainer)  # a resume at the end of an epoch may reload and call no on_train_epoch_start
         self.on_train_epoch_start(trainer, pl_module)
-        self._probe = Probe(pl_module, trainer.precision_plugin.train_step_context, trainer)
-        self._amp = getattr(trainer.precision_plugin, "scaler", None)
         self._ranks = Ranks(trainer.world_size, pl_module.device, separate=self._independent)
-        self._clips = clips_gradients(trainer, pl_module)
-        self._only_optimizer = trainer.optimizers[0] if len(trainer.optimizers) == 1 else None
-        self._stay: dict[tuple[int, int], bool] = {}
-        self._first_loss: Tensor | None = None
-        self._stepping_at: int | None = None
         self._step = None
         self._loggers = Loggers(trainer, self.history, figures=self._log_figures)
         self._loggers.start(self.teacher, self.signal)
+        self._meter = Meter(
+            trainer,
+            pl_module,
+            self.signal,
+            self._cost,
+            owner=self,
+            clock=self._loggers.signal_time,
+            manual=None if pl_module.automatic_optimization else self._manual_steps(trainer, loader),
+        )
         self._progress_bar = ProgressBarEntry(trainer, self._progress_bar_items)
+
+    def _manual_steps(self, trainer: pl.Trainer, loader: CurriculumLoader) -> ManualSteps:
+        return ManualSteps(trainer.optimizers, self._batches_per_draw, planned_ahead=loader.plans_ahead)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Follow the trainer to a new loader, where it reloads them."""
@@ -253,7 +285,8 @@ class CurriculumCallback(pl.Callback):
             self.teacher,
             rank=rank,
             world_size=world_size,
-            micro_batches=lambda: batches_per_draw(trainer),
+            micro_batches=lambda: self._batches_per_draw or batches_per_draw(trainer),
+            goes_on=lambda: self._meter is not None and self._meter.goes_on,
             epoch_length=lambda: trainer.num_training_batches,
             evaluates=lambda: trainer.evaluating or trainer.predicting,
             limit=overfit_limit(trainer),
@@ -275,9 +308,11 @@ class CurriculumCallback(pl.Callback):
                 f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
             )
         loader.made_in_epoch = trainer.current_epoch
-        rewards = horizon(trainer)
-        if rewards is not None and self._independent:
-            rewards *= trainer.world_size
+        rewards = self._horizon
+        if rewards is None:
+            rewards = expected_draws(trainer, self._batches_per_draw or 1)
+            if rewards is not None and self._independent:
+                rewards *= trainer.world_size
         self._teacher = Teacher(loader.names, horizon=rewards, **self._options)
         self._history = CurriculumHistory(
             loader.names, grid=loader.grid, target=self._target if isinstance(self._target, str) else None
@@ -324,134 +359,79 @@ class CurriculumCallback(pl.Callback):
             self._step = Step(
                 draw,
                 pl_module,
-                self._probe,
+                self._meter.probe,
                 self._target_name,
                 self._tasks_left(),
                 self._sample,
                 self.teacher.seed,
                 accumulation=trainer.accumulate_grad_batches,
                 world_size=self._ranks.number,
-                clips=self._clips,
+                clips=self._meter.clips,
             )
-            if self._only_optimizer is not None:
-                self._step.set_optimizer(self._only_optimizer)
-            self._stepped = False
-        micro = MicroBatch(batch, batch_idx)
-        if self._cost is not None:
-            micro.cost = as_number("cost(batch)", self._cost(batch))
-        self._step.add(micro)
-        if self.signal.needs_probe:
-            with self._loggers.signal_time:
-                self._probe.keep_start(micro)
-        if self.signal.needs_loss and self._probe.is_custom:
-            with self._loggers.signal_time:
-                micro.loss = self._probe.loss(batch, batch_idx, micro.start)
+            self._meter.start(self._step)
+        self._meter.start_batch(batch, batch_idx)
 
     def _tasks_left(self) -> tuple[str, ...]:
         removed = self.teacher.removed
         return tuple(name for name in self.teacher.tasks if name not in removed) if removed else self.teacher.tasks
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Keep the loss at the old parameters, where the optimiser may compute others at other parameters."""
-        if not self._stepped:
-            self._first_loss = loss.detach()
+        """Keep the loss at the old parameters, and see which gradients are the draw's alone."""
+        if self._step is not None:
+            self._meter.before_backward(loss)
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let a signal that compares micro-batches measure with the gradients so far."""
-        if self._step is None or not self.signal.needs_micro_batches:
-            return
-        if self._amp is not None:
-            self._step.set_gradient_scale(self._amp.get_scale())
-        self.signal.after_backward(self._step)
+        if self._step is not None:
+            self._meter.after_backward()
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Let the signal measure with the gradients and the old parameters."""
-        if self._step is None:
-            return
-        if self._stepped and (pl_module.automatic_optimization or trainer.global_step == self._stepping_at):
-            self._repeated = True  # the optimiser runs its closure again (LBFGS, SAM), at other parameters
-            return
-        self._stepped, self._repeated = True, False
-        if not pl_module.automatic_optimization:
-            self._stepping_at = trainer.global_step
-        self._step.set_optimizer(optimizer, gradients_stay=self._gradients_stay(trainer, pl_module, optimizer))
-        if self._amp is not None:
-            self._scale = self._amp.get_scale()
-            self._step.set_gradient_scale(self._scale if unscales_itself(optimizer) else 1.0)
-        with self._loggers.signal_time:
-            self.signal.before_step(self._step)
-
-    def _gradients_stay(self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Optimizer) -> bool:
-        if self._clips:
-            return False
-        key = id(optimizer), len(optimizer.param_groups)
-        if key not in self._stay:
-            self._stay[key] = gradients_stay(trainer, module, optimizer, self)
-        return self._stay[key]
+        if self._step is not None:
+            self._meter.before_step(optimizer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Measure the progress of a finished step and reward its draw."""
         step = self._step
-        if step is None:
+        if step is None or not self._meter.end_batch(outputs):
             return
-        if not (self._probe.is_custom and self.signal.needs_loss):
-            self._take_loss(trainer, pl_module, step, outputs)
-        if not self._stepped:
-            return  # gradients are still being accumulated
-        self._stepped = False
-        outcomes = self._ranks.agree(self._measure(step), self.teacher, self.history.steps)
-        if self._no_loss is not None and self.teacher.updates == 0:
-            raise MisconfigurationException(self._no_loss)
+        own = self._meter.measure(always=self._ranks.number > 1)
+        outcomes = self._ranks.agree(own, self.teacher, self.history.steps)
+        if self.teacher.updates == 0:
+            self._meter.check_loss()
         if all(outcome.stepped for outcome in outcomes):
             self._reward(step, outcomes)
         else:
             self._abandon_step()
-
-    def _take_loss(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: Step, outputs: Any) -> None:
-        if self._repeated and self._stepped and pl_module.automatic_optimization:
-            outputs = self._first_loss
-        try:
-            loss = as_loss(outputs, "training_step")
-        except RuntimeError as error:
-            self._no_loss = str(error) if self.signal.needs_loss else None
-            if pl_module.automatic_optimization:
-                step.set_loss(math.nan)  # nothing was trained on this batch
-        else:
-            # Lightning hands over the loss divided for the accumulation of gradients.
-            parts = trainer.accumulate_grad_batches
-            step.set_loss(loss if parts == 1 else loss * parts)
-
-    def _measure(self, step: Step) -> Outcome:
-        # Where gradients overflowed (automatic mixed precision), the optimiser step was skipped.
-        stepped = self._amp is None or self._amp.get_scale() >= self._scale
-        known = stepped and (not (self.signal.needs_loss or step.has_loss) or math.isfinite(step.loss))
-        progress = math.nan
-        if known or self._ranks.number > 1:  # what is measured may wait for the other ranks
-            with self._loggers.signal_time:
-                progress = as_number("after_step() of the signal", self.signal.after_step(step))
-        return Outcome(progress if known else math.nan, step.cost, step.loss, stepped)
 
     def _reward(self, step: Step, outcomes: list[Outcome]) -> None:
         teacher, history = self.teacher, self.history
         self._adopt_tasks()
         own, last = outcomes[self._place], len(outcomes) - 1
         for place, (draw, outcome) in enumerate(zip(self._draws, outcomes, strict=True)):
-            reward = teacher.reward(draw, outcome.progress, outcome.cost)
-            if reward is None:
-                self._skipped.add(draw.task, outcome.progress, outcome.loss, history.steps)
-            elif self._skipped.of_task:
-                self._skipped.end(draw.task)
+            progress = math.nan if outcome.progress is None else outcome.progress
+            if outcome.progress is None:
+                teacher.discard(draw)
+                reward = None
+            else:
+                reward = teacher.reward(draw, progress, outcome.cost)
+                self._tell_skipped(draw, outcome, progress, reward)
             policy = teacher.probabilities() if place == last and history.wants_policy else None
-            history.record(
-                draw, progress=outcome.progress, reward=reward, loss=outcome.loss, policy=policy, more=place < last
-            )
+            history.record(draw, progress=progress, reward=reward, loss=outcome.loss, policy=policy, more=place < last)
             if outcome is own:
-                self._loggers.after_step(teacher, own.progress / own.cost, reward)
+                self._loggers.after_step(teacher, progress / own.cost, reward)
         step.close()
+
+    def _tell_skipped(self, draw: Draw, outcome: Outcome, progress: float, reward: float | None) -> None:
+        if reward is None:
+            nothing = self._meter.nothing_trained
+            self._skipped.add(draw.task, progress, outcome.loss, self.history.steps, nothing_trained=nothing)
+        elif self._skipped.of_task:
+            self._skipped.end(draw.task)
 
     def _abandon_step(self) -> None:
         if self._step is not None and not self._step.closed:
@@ -477,6 +457,7 @@ class CurriculumCallback(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take our entry out of the progress bar."""
         if self._loader is not None:
+            self._meter.probe.let_go()
             self._progress_bar.remove()
             self._loader = None
         self._evaluates = False

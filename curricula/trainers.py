@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -175,10 +176,54 @@ def batches_per_draw(trainer: pl.Trainer) -> int:
     return 1 if getattr(trainer.fit_loop, "_skip_backward", False) else trainer.accumulate_grad_batches
 
 
-def horizon(trainer: pl.Trainer) -> int | None:
-    """Return the expected number of optimiser steps, or ``None`` if it cannot be known."""
-    steps = trainer.estimated_stepping_batches
+def expected_draws(trainer: pl.Trainer, batches_per_draw: int = 1) -> int | None:
+    """Return the expected number of draws, one per optimiser step, or ``None`` if it cannot be known.
+
+    Args:
+        trainer: in training.
+        batches_per_draw: where a module makes its steps itself, and not at every batch.
+    """
+    steps = trainer.estimated_stepping_batches / batches_per_draw
     return int(steps) if math.isfinite(steps) and steps >= 1 else None
+
+
+def check_takes_batches(module: pl.LightningModule) -> None:
+    """Refuse a training step that fetches its batches itself.
+
+    Raises:
+        MisconfigurationException: what to do.
+    """
+    if "dataloader_iter" in inspect.signature(module.training_step).parameters:
+        raise MisconfigurationException(
+            f"{type(module).__name__}.training_step(self, dataloader_iter) fetches batches itself, so that nobody can "
+            "tell which batch a step is of: write training_step(self, batch, batch_idx), or train without the "
+            "CurriculumCallback"
+        )
+
+
+def current_task(trainer: pl.Trainer) -> str | None:
+    """Return the name of the task whose batch is in hand, for a module that treats tasks differently.
+
+    It holds in ``training_step`` and in the hooks around it, those that transfer a batch included, and where a signal
+    evaluates a fresh batch of another task: there it is that batch's task.
+
+    Args:
+        trainer: with a :class:`~curricula.CurriculumCallback`.
+
+    Returns:
+        ``None`` before the first batch, during evaluation, and in a trainer without the callback.
+
+    Example:
+        >>> import pytorch_lightning as pl
+        >>> current_task(pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"))
+    """
+    if trainer.evaluating or trainer.predicting or trainer.sanity_checking:
+        return None
+    for callback in _callbacks(trainer):
+        if "CurriculumCallback" in {base.__name__ for base in type(callback).__mro__}:
+            task: str | None = callback.current_task  # type: ignore[attr-defined]
+            return task
+    return None
 
 
 def clips_gradients(trainer: pl.Trainer, module: pl.LightningModule) -> bool:

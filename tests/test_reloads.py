@@ -210,10 +210,10 @@ def endless(epoch):
 
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("model", [Linear, Planning])
-@pytest.mark.parametrize("make", [chunk_loaders, same_data, endless, stages])
+@pytest.mark.parametrize("make", [chunk_loaders, chunks, same_data, endless, stages])
 @pytest.mark.parametrize("signal", [None, PredictionGain])
 def test_a_resume_among_reloads_is_exact(make, model, every, signal, tmp_path):
-    if every == 2 and make in (chunk_loaders, stages):
+    if every == 2 and make in (chunks, chunk_loaders, stages):
         pytest.skip("Lightning makes such a loader in another epoch when it resumes than the one that it was made in")
     savers = [
         ModelCheckpoint(tmp_path, filename="end-{epoch}", save_top_k=-1),

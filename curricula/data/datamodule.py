@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from curricula.data.loader import CurriculumLoader
 from curricula.data.options import Collate
-from curricula.data.sources import batches_of
+from curricula.data.sources.loaders import batches_of
 from curricula.data.tasks import Grid, Task, check_tasks, is_map_style
 
 

@@ -31,6 +31,34 @@ LOST = (
 """What to do about a worker process that died."""
 
 
+class NoBatchError(ValueError):
+    """A task gave ``None`` in the place of a batch.
+
+    Args:
+        what: "gave None instead of a batch", say.
+        advice: what to do about it.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what, advice)
+        self.what = what
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.advice}"
+
+
+def no_batch(what: str, retries: int) -> NoBatchError:
+    """Return the error of a task that gave ``None``, with what to do about it."""
+    if retries:
+        return NoBatchError(what, f"and so it did {retries} times more, with other data of the task")
+    return NoBatchError(
+        what,
+        'on_error="retry" takes other data of the task in the place of a batch of which nothing is left; a task that '
+        "has nothing to give now is taken out with teacher.remove_task",
+    )
+
+
 class TaskError(RuntimeError):
     """A task's data could not be read; the message names the task, and ``__cause__`` is what the task raised."""
 
@@ -47,13 +75,18 @@ class Failure:
 
     def raised(self, name: str) -> TaskError:
         """Return the error to raise for the task of this name; its ``__cause__`` is the original."""
+        if isinstance(self.error, NoBatchError):
+            return self._caused(f"task {name!r} {self.error.what} {self.where}: {self.error.advice}")
         if not self.final:
             text = f"raised {type(self.error).__name__} {self.where}: {_told(self.error)}"
         elif is_late(self.error):
             text = f"gave no batch in time {self.where} ({described(self.error)}): {LATE}"
         else:
             text = f"lost a worker process {self.where} ({described(self.error)}): {LOST}"
-        error = TaskError(f"task {name!r} {text}")
+        return self._caused(f"task {name!r} {text}")
+
+    def _caused(self, text: str) -> TaskError:
+        error = TaskError(text)
         if self.trace:
             self.error.__cause__ = _InWorker(f"\n{self.trace}")
         error.__cause__ = self.error
@@ -102,11 +135,9 @@ def failure(error: Exception, where: str) -> Failure:
 
 def warn_retried(name: str, error: Exception) -> None:
     """Say that other data of a task were taken."""
+    text = error.what if isinstance(error, NoBatchError) else f"raised {type(error).__name__}: {_told(error)}"
     _log.warning(
-        "task %r raised %s: %s; other data of the task are taken in its place, and this is said once per task",
-        name,
-        type(error).__name__,
-        _told(error),
+        "task %r %s; other data of the task are taken in its place, and this is said once per task", name, text
     )
 
 

@@ -14,17 +14,23 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from curricula.bandits.base import check_range
 from curricula.bandits.fixed import FixedPolicy
 from curricula.checks import check_flags
 from curricula.data.cursor import Cursor, Draws
 from curricula.data.faults import LOST, RETRIES, Failure, OnError, TaskError, check_on_error, described, warn_retried
+from curricula.data.frozen import warn_of_frozen_modules
 from curricula.data.options import Collate, WorkerInit, check_function, check_whole, length_of
 from curricula.data.read_times import ReadTimes
 from curricula.data.samples import Samples
-from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, as_it_is, batches_of, next_pass
+from curricula.data.sharding import Presharded, check_presharded, warn_of_double_split
+from curricula.data.sizes import follow_size, forget_restarts, restore_sizes, sizes_of
+from curricula.data.sources.loaders import batches_of
+from curricula.data.sources.map_order import MapSource
+from curricula.data.sources.stream import StreamSource
+from curricula.data.sources.task_dataset import Read, TaskDataset, as_it_is
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks, is_map_style
 from curricula.data.workers import is_late, is_of_workers, pids_in, stop_workers, unsendable
 from curricula.randomness import CounterGenerator, Stream, check_seed, lane_of
@@ -48,12 +54,16 @@ class CurriculumLoader:
     Args:
         tasks: name to task. A task is a map-style ``Dataset`` (or a sequence of samples), an ``IterableDataset``, or a
             re-iterable of ready batches such as a ``DataLoader``. A finite task starts over when it is exhausted.
-        batch_size: samples per batch and rank, for map-style and iterable datasets. ``None``: the items of iterable
-            datasets are batches already.
+        batch_size: samples per batch and rank, for map-style and iterable datasets. ``None``: the items of the datasets
+            are batches already, as in ``torch.utils.data.DataLoader``; a list of ready batches is such a dataset.
         steps_per_epoch: batches per epoch. ``None``: as many as one pass over all tasks takes, if all have a length.
+        presharded: the streamed tasks that split themselves by rank, as by ``split_dataset_by_node``, a streaming
+            library or a ``DistributedSampler``: a list of their names, or ``True`` for all of them. Each rank then
+            trains on every batch that the task gives it; else the ranks take turns over batches that all of them read.
         num_workers: worker processes for the map-style tasks, at least 0. A streamed task that wants workers is passed
             as a ``DataLoader`` with workers of its own.
-        collate_fn: list of samples to batch; default ``torch.utils.data.default_collate``.
+        collate_fn: list of samples to batch, or what a dataset's ``__getitems__`` returns; default
+            ``torch.utils.data.default_collate``, for ready batches ``default_convert``.
         shuffle: a new order of each map-style task in every pass over it.
         drop_last: leave out the incomplete last batch of a pass.
         seed: of the orders, and of the uniform draws without a callback; in ``[0, 2**64)``.
@@ -62,7 +72,8 @@ class CurriculumLoader:
         grid: axes of the tasks, for plots: ``{"length": 5, "repeats": 5}``. Tasks fill it row by row.
         on_error: what to do about a task that raises. ``"raise"``: end the training, with an error that names the task,
             the samples and the draw. ``"retry"``: take other data of the task, the samples that follow or the next
-            batches of its iterable, with one warning per task; after 10 in a row that cannot be read either, raise.
+            batches of its iterable, with one warning per task; after 10 in a row that cannot be read either, raise. A
+            batch that is ``None``, as of a ``collate_fn`` that has left out all samples, is such an error too.
             ``"drop"``: as ``"retry"``, but a task that cannot be read is taken out for good, with one warning, and the
             others share its probability (:meth:`Teacher.remove_task`); on one rank only. Batches that a signal asks for
             itself are retried, but never dropped.
@@ -103,6 +114,7 @@ class CurriculumLoader:
         worker_init_fn: WorkerInit | None = None,
         multiprocessing_context: str | BaseContext | None = None,
         timeout: float = 0.0,
+        presharded: Presharded = False,
     ) -> None:
         self.names = check_tasks(tasks)
         """Names of the tasks, in the order of the arms."""
@@ -137,6 +149,10 @@ class CurriculumLoader:
         self._collate_fn = collate_fn
         self._worker_numbers = CounterGenerator(seed, Stream.WORKERS)
         self._retries = 0 if on_error == "raise" else RETRIES
+        self._presharded = check_presharded(presharded, self.tasks)
+        self._all_presharded = presharded is True
+        self._processes = 0  # that the streams were told of
+        self._looked_at: set[str] = set()  # streams of which it was asked whether they split themselves
         self._maps: dict[int, MapSource] = {}
         self._streams: dict[int, StreamSource] = {}
         for arm, (name, task) in enumerate(self.tasks.items()):
@@ -147,12 +163,19 @@ class CurriculumLoader:
                 f"DataLoader(dataset, batch_size=..., num_workers={num_workers}) instead"
             )
         self.samples = Samples(
-            self.tasks, probe_tasks, batch_size=batch_size, collate_fn=collate_fn, seed=seed, retries=self._retries
+            self.tasks,
+            probe_tasks,
+            batch_size=batch_size,
+            collate_fn=collate_fn,
+            seed=seed,
+            retries=self._retries,
+            presharded=self._presharded,
         )
         """Fresh batches for the signals."""
         self._own_teacher = Teacher(self.names, bandit=FixedPolicy.uniform(), seed=seed)
         self._teacher = self._own_teacher
         self._micro_batches: Callable[[], int] = _one
+        self._goes_on: Callable[[], bool] = _never
         self._epoch_length: Callable[[], float] = _no_end
         self._evaluates: Callable[[], bool] = _never
         self._limit: int | None = None
@@ -179,15 +202,17 @@ class CurriculumLoader:
             "timeout": timeout,
         }
         self._shared = self._make_shared()
+        warn_of_frozen_modules(self.tasks, num_workers)
         self._new_training = False
         self._resumed = False
         self._cursor = Cursor(len(self.names))
-        self._places: dict[str, Any] = {}  # of streams: where they are to go on before the next batch
         self._reset()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a process or to the training in it: a training in spawned ones attaches anew."""
-        state = dict(vars(self), _pool=None, _micro_batches=_one, _epoch_length=_no_end, _evaluates=_never)
+        state = dict(
+            vars(self), _pool=None, _micro_batches=_one, _goes_on=_never, _epoch_length=_no_end, _evaluates=_never
+        )
         del state["_shared"]  # has a generator, which cannot be sent, and may have workers
         return state
 
@@ -199,17 +224,17 @@ class CurriculumLoader:
     def _open(self, arm: int, name: str, task: Task) -> None:
         if not is_map_style(task):
             batches = batches_of(task, self.batch_size, self.drop_last, self._collate_fn)
-            self._streams[arm] = StreamSource(name, batches, self.seed, retries=self._retries)
-        elif self.batch_size is None:
-            raise ValueError(f"task {name!r} is a map-style dataset: give batch_size=<samples per batch>")
+            self._streams[arm] = StreamSource(
+                name, batches, self.seed, retries=self._retries, presharded=name in self._presharded
+            )
         else:
             size = len(task)
-            self._maps[arm] = MapSource(name, size, self.batch_size, self._shuffle, self.drop_last, self.seed)
+            self._maps[arm] = MapSource(name, size, self.batch_size or 1, self._shuffle, self.drop_last, self.seed)
 
     def _make_shared(self) -> DataLoader[Any]:
-        collate = default_collate if self._collate_fn is None else self._collate_fn
+        tasks = list(self.tasks.values())
         return DataLoader(
-            TaskDataset(self.names, list(self.tasks.values()), collate, self._retries),
+            TaskDataset(self.names, tasks, self._collate_fn, self._retries, ready=self.batch_size is None),
             batch_sampler=self._planner,
             collate_fn=as_it_is,
             generator=torch.Generator(),  # the workers' seeds come from here, not from the user's stream
@@ -353,7 +378,7 @@ class CurriculumLoader:
                 return streamed
         batch, error, seconds = read
         if batch is None:
-            raise self._no_batch(draw, error)
+            raise error.raised(draw.task)
         self._times.add(draw.arm, seconds)
         self._times.warn(self.names)
         if error is not None and draw.arm not in self._retried:
@@ -364,23 +389,20 @@ class CurriculumLoader:
     def _read_streams(self, draws: Draws) -> Any:
         """Return this rank's batch of a streamed task. All ranks read past what the others take, and stay in step."""
         own = None
-        limit = None if self._limit is None else self._limit * self._world_size
         for arm in dict.fromkeys(draw.arm for draw in draws):
             if arm in self._streams:
                 places = [place for place, draw in enumerate(draws) if draw.arm == arm]
                 mine = self._place in places
-                turn = places.index(self._place) * self._world_size + self._rank if mine else None
+                source = self._streams[arm]
+                rank, ranks = (0, 1) if source.presharded else (self._rank, self._world_size)
+                turn = places.index(self._place) * ranks + rank if mine else None
+                limit = None if self._limit is None else self._limit * ranks
                 start = perf_counter()
-                batch = self._streams[arm].next(turn, len(places) * self._world_size, limit)
+                batch = source.next(turn, len(places) * ranks, limit)
                 self._times.add(arm, perf_counter() - start)
                 own = batch if mine else own
         self._times.warn(self.names)
         return own
-
-    def _no_batch(self, draw: Draw, error: Failure | None) -> TaskError:
-        if error is None:
-            return TaskError(f"task {draw.task!r}: collate_fn returned None instead of a batch")
-        return error.raised(draw.task)
 
     def _give_up(self, draws: Draws, error: TaskError) -> None:
         draw = draws[self._place]
@@ -417,9 +439,10 @@ class CurriculumLoader:
         self._new_training = self._resumed = False
         if not goes_on:
             cursor.position = 0
-            cursor.current = None
+            if not self._goes_on():
+                cursor.current = None
             cursor.epoch += 1
-        self._seek_streams()
+        self._follow_sizes(goes_on)
         if self._shared.generator is not None:
             self._shared.generator.manual_seed((self.seed * 1_000_003 + cursor.epoch) % 2**63)
 
@@ -477,6 +500,7 @@ class CurriculumLoader:
         rank: int = 0,
         world_size: int = 1,
         micro_batches: Callable[[], int] | None = None,
+        goes_on: Callable[[], bool] | None = None,
         epoch_length: Callable[[], float] | None = None,
         evaluates: Callable[[], bool] | None = None,
         limit: int | None = None,
@@ -490,6 +514,8 @@ class CurriculumLoader:
             rank: of this process, in ``[0, world_size)``.
             world_size: number of processes that share each task's samples.
             micro_batches: number of batches per draw, asked at the first batch of an epoch (gradient accumulation).
+            goes_on: whether the step of the batch that was delivered last needs another batch of its task, asked before
+                every batch; worker processes cannot ask, since they are told beforehand what to read.
             epoch_length: number of batches after which the trainer ends the epoch, if before ``steps_per_epoch``.
             evaluates: whether the trainer evaluates now, asked when an epoch begins; there are no batches for that.
             limit: give each task only its first so many batches, again and again (overfitting on purpose).
@@ -530,6 +556,7 @@ class CurriculumLoader:
         self._cursor.keep(self._num_draws)
         self._follow_batch_size()
         self._micro_batches = micro_batches or _one
+        self._goes_on = goes_on or _never
         self._epoch_length = epoch_length or _no_end
         self._evaluates = evaluates or _never
         self._limit = limit
@@ -550,31 +577,23 @@ class CurriculumLoader:
         self._teacher = before._teacher
         self._cursor = Cursor.loaded(before._cursor.state(), before.names, self.names)
         arms = {name: arm for arm, name in enumerate(before.names)}
-        for arm, source in self._maps.items():
-            old = before._maps.get(arms.get(source.name, -1))
-            if old is not None and old.size != source.size:
-                number = self._cursor.visits[arm] // old.batches_per_pass(before._world_size)
-                self._cursor.visits[arm] = (number + 1) * source.batches_per_pass(before._world_size)
+        for source in self._maps.values():
+            ordered = before._maps.get(arms.get(source.name, -1))
+            if ordered is not None:
+                source.restore(ordered.place())  # of another size now: the next pass begins with the epoch
         same = self._reads_as(before)
         for arm, stream in self._streams.items():
             running = before._streams.get(arms.get(stream.name, -1))
-            if running is None:
-                continue
-            if not same or self.tasks[stream.name] is not before.tasks[stream.name]:
-                self._places[stream.name] = next_pass(before._place_of(running))
-            elif stream.name in before._places:
-                self._places[stream.name] = before._places[stream.name]
-            else:
+            if running is not None and same and self.tasks[stream.name] is before.tasks[stream.name]:
                 self._streams[arm] = running
+            elif running is not None:
+                stream.seek(running.next_pass())
         self.samples.take_over(before.samples, same=same)
 
     def _reads_as(self, other: CurriculumLoader) -> bool:
         return (self.batch_size, self.drop_last, self._collate_fn, self.seed, self.on_error) == (
             (other.batch_size, other.drop_last, other._collate_fn, other.seed, other.on_error)
         )
-
-    def _place_of(self, source: StreamSource) -> Any:
-        return self._places.get(source.name) or source.position()
 
     def discard_lost(self, *, step_is_over: bool = False) -> None:
         """Close the draws of batches that were delivered, before a checkpoint or in a trial, and earn no reward.
@@ -599,7 +618,9 @@ class CurriculumLoader:
             self._follow_batch_size()
 
     def _follow_batch_size(self) -> None:
-        cursor, total = self._cursor, (self.batch_size or 0) * self._world_size
+        self._tell_streams()
+        per_rank = self.batch_size or min(1, len(self._maps))  # of ready batches, each is one item
+        cursor, total = self._cursor, per_rank * self._world_size
         if cursor.total and cursor.total != total:
             for arm, source in self._maps.items():
                 cursor.visits[arm] = source.visit_at(cursor.visits[arm], cursor.total, self._world_size)
@@ -612,7 +633,36 @@ class CurriculumLoader:
                 )
         cursor.total = total
 
-    def add_task(self, name: str, task: Task, *, probe_task: Task | None = None) -> None:
+    def _tell_streams(self) -> None:
+        processes = self._world_size * self._num_draws
+        if processes == self._processes:
+            return
+        self._processes = processes
+        for source in self._streams.values():
+            source.processes = processes
+            if processes > 1 and self._rank == self._place == 0 and source.name not in self._looked_at:
+                self._looked_at.add(source.name)
+                if not source.presharded:
+                    warn_of_double_split(source.name, source.batches)
+
+    def _follow_sizes(self, goes_on: bool) -> None:
+        """Look at the sizes of the tasks as they are now; within an epoch they stay what they were at its beginning."""
+        changed = False
+        for arm, source in self._maps.items():
+            if not self._teacher.is_removed(arm):
+                task: Any = self.tasks[source.name]
+                visit = self._cursor.visits[arm]
+                changed |= follow_size(source, task, visit, self._world_size, shrink_only=goes_on)
+        self.samples.follow_sizes(shrink_only=goes_on)
+        if changed and self._shared.persistent_workers:
+            pool: Any = self._shared._iterator
+            if pool is not None:
+                pool._shutdown_workers()  # they have copies of the tasks: new ones are started
+            self._shared._iterator = None
+
+    def add_task(
+        self, name: str, task: Task, *, probe_task: Task | None = None, presharded: bool | None = None
+    ) -> None:
         """Add a task while a model trains, or before: the last arm of this loader and of its teacher.
 
         Call it between two batches, from any hook of a callback; with several ranks, on all of them at the same step.
@@ -623,6 +673,8 @@ class CurriculumLoader:
             name: unlike all others.
             task: as in ``tasks``.
             probe_task: as in ``probe_tasks``.
+            presharded: whether the task splits itself by rank; ``None``: it does if it is streamed and the loader was
+                made with ``presharded=True``.
 
         Raises:
             TypeError: if the task is none, or the name is not a string.
@@ -647,15 +699,21 @@ class CurriculumLoader:
         if name in self.tasks:
             raise ValueError(f"there is a task {name!r} already: the tasks are {list(self.names)}")
         arm = len(self.names)
+        by_itself = self._all_presharded and not is_map_style(task) if presharded is None else presharded
+        own = check_presharded([name] if by_itself else [], {name: task})
+        self._presharded |= own
         self._open(arm, name, task)
         try:
             self._check_passes()
-            self.samples.add_task(name, task, probe_task)
+            self.samples.add_task(name, task, probe_task, presharded=bool(own))
             self._teacher.add_task(name)
         except Exception:
             self._maps.pop(arm, None)
             self._streams.pop(arm, None)
+            self._presharded -= own
             raise
+        self._processes = 0
+        self._tell_streams()
         if self._teacher is not self._own_teacher:
             self._own_teacher.add_task(name)
         self.tasks[name] = task
@@ -665,6 +723,16 @@ class CurriculumLoader:
         self._shared = self._make_shared()  # worker processes have copies of the tasks: new ones are started
         self._shared.generator.manual_seed((self.seed * 1_000_003 + self._cursor.epoch) % 2**63)
         self._plan_again = True
+
+    @property
+    def plans_ahead(self) -> bool:
+        """Whether worker processes are told what to read before it is asked for."""
+        return self.num_workers > 0 and bool(self._maps)
+
+    @property
+    def arrived(self) -> tuple[Draw, ...] | None:
+        """Draws of the newest batch that was delivered and not yet claimed; ``None`` if there is none."""
+        return self._delivered[-1] if self._delivered else None
 
     def claim(self) -> tuple[Draw, ...]:
         """Return the draws of the oldest batch that was delivered and not yet claimed: one, or one per rank.
@@ -717,7 +785,7 @@ class CurriculumLoader:
             numbers = self._worker_numbers.at(visit, lane=lane_of(source.name))
             seed = int(numbers.integers(2**63, size=self._rank + 1)[-1])
         if self._limit is not None:
-            visit %= min(self._limit, source.batches_per_pass(self._world_size))
+            visit = source.limited(visit, self._limit, self._world_size)
         return Read(arm, source.indices(visit, self._rank, self._world_size), seed)
 
     # ---------------------------------------------------------------- state
@@ -730,8 +798,9 @@ class CurriculumLoader:
                 "tasks": list(self.names),
                 "made_in_epoch": self.made_in_epoch,
                 **self._cursor.state(),
+                **sizes_of(self._maps, self.names),
                 "samples": self.samples.state(),
-                "streams": [[source.name, self._place_of(source)] for source in self._streams.values()],
+                "streams": [[source.name, source.position()] for source in self._streams.values()],
                 "own_teacher": self._own_teacher.state_dict() if self._teacher is self._own_teacher else None,
             },
         )
@@ -761,8 +830,12 @@ class CurriculumLoader:
         if content["own_teacher"] is not None:
             self._own_teacher.load_state_dict(content["own_teacher"], strict=False)
         self._cursor = Cursor.loaded(content, content["tasks"], self.names)
+        restore_sizes(self._maps, self.names, content)
         self.samples.load_state(content["samples"])
-        self._places = {name: position for name, position in content["streams"] if name in self.tasks}
+        places = dict(content["streams"])
+        for source in self._streams.values():
+            if source.name in places:
+                source.seek(places[source.name])
         self.made_in_epoch = content.get("made_in_epoch", 0)  # older states have none
         self._resumed = True
 
@@ -772,14 +845,9 @@ class CurriculumLoader:
         self._waiting = None
         self._delivered: deque[Draws] = deque()
         self.samples.load_state([])
-        self._places = {}
+        forget_restarts(self._maps)
         for source in self._streams.values():
             source.seek([0, 0])
-
-    def _seek_streams(self) -> None:
-        for source in self._streams.values():
-            if source.name in self._places:
-                source.seek(self._places.pop(source.name))
 
     # ---------------------------------------------------------------- checks
 
@@ -811,7 +879,8 @@ class _Planner:
         visits = list(cursor.visits)  # planned ones; the cursor counts the delivered ones
         draws = cursor.current
         for position in range(cursor.position, loader.steps_per_epoch):
-            if draws is None or position % micro_batches == 0 or loader._any_removed(draws):
+            goes_on = draws is not None and loader._goes_on()
+            if draws is None or (not goes_on and (position % micro_batches == 0 or loader._any_removed(draws))):
                 draws = loader._next_draws()
             read = loader._plan(draws, visits)
             cursor.in_flight.append(draws)

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_flatten
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_collate
+from torch.utils.data import DataLoader
 
-from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, batches_of, next_pass, samplers_of
+from curricula.batches import alike
+from curricula.data.sizes import follow_size
+from curricula.data.sources.loaders import batches_of, iterates_plainly, samplers_of, samples_plainly, second_of
+from curricula.data.sources.map_order import MapSource
+from curricula.data.sources.place import keeper_of
+from curricula.data.sources.stream import StreamSource
+from curricula.data.sources.task_dataset import Read, TaskDataset
 from curricula.data.tasks import Task, check_tasks, is_map_style
 from curricula.randomness import Stream
 
@@ -32,6 +36,7 @@ class Samples:
         collate_fn: list of samples to batch; ``None``: ``default_collate``.
         seed: of the orders.
         retries: how many other samples, or further batches, are tried when a task raises.
+        presharded: names of tasks of which each process reads batches of its own.
 
     Raises:
         ValueError: if ``probe_tasks`` has a name that ``tasks`` has not.
@@ -46,8 +51,10 @@ class Samples:
         collate_fn: Callable[[list[Any]], Any] | None,
         seed: int,
         retries: int = 0,
+        presharded: frozenset[str] = frozenset(),
     ) -> None:
         self._retries = retries
+        self._presharded = presharded
         self._training = dict(tasks)
         self._tasks = dict(tasks)
         if probe_tasks:
@@ -66,6 +73,21 @@ class Samples:
     def set_rank(self, rank: int, world_size: int) -> None:
         """Share every batch's samples among ``world_size`` processes, of which this is ``rank``."""
         self._rank, self._world_size = rank, world_size
+        for source in self._sources.values():
+            source.processes = world_size
+
+    def follow_sizes(self, *, shrink_only: bool = False) -> None:
+        """Begin a new pass over tasks that have grown or shrunk; see :func:`~curricula.data.sizes.follow_size`.
+
+        Raises:
+            ValueError: if one has become empty.
+        """
+        for name in list(self._positions):
+            if is_map_style(self._tasks[name]) or _is_plain(self._tasks[name]):
+                self._sources[name] = self._open(name)
+        for source in self._sources.values():
+            if isinstance(source, _ByIndex):
+                source.follow_size(shrink_only, self._world_size)
 
     def add_target(self, task: Task) -> None:
         """Sample a target that is none of the tasks, under the name ``HELD_OUT_TARGET``.
@@ -77,7 +99,7 @@ class Samples:
         check_tasks({HELD_OUT_TARGET: task})
         self._tasks[HELD_OUT_TARGET] = task
 
-    def add_task(self, name: str, task: Task, probe_task: Task | None) -> None:
+    def add_task(self, name: str, task: Task, probe_task: Task | None, *, presharded: bool = False) -> None:
         """Sample one more task: ``probe_task``, or else the training task itself.
 
         Raises:
@@ -86,6 +108,8 @@ class Samples:
         """
         if probe_task is not None:
             check_tasks({name: probe_task})
+        if presharded:
+            self._presharded |= {name}
         self._training[name] = task
         self._tasks[name] = task if probe_task is None else probe_task
 
@@ -98,6 +122,8 @@ class Samples:
         """
         if name not in self._sources:
             self._sources[name] = self._open(name)
+        if name in self._presharded and isinstance(self._sources[name], StreamSource):
+            return self._sources[name].next(0, 1)
         return self._sources[name].next(self._rank, self._world_size)
 
     def shut_down(self) -> None:
@@ -129,20 +155,21 @@ class Samples:
             source = before._sources.get(name)
             if same and source is not None and self._tasks[name] is before._tasks[name]:
                 self._sources[name] = source
-            elif isinstance(source, StreamSource):
-                self._positions[name] = next_pass(source.position())
-            else:
-                self._positions[name] = before._positions[name] if source is None else source.position()
+            elif source is not None:
+                self._positions[name] = source.next_pass() if isinstance(source, StreamSource) else source.position()
+            elif same and self._tasks[name] is before._tasks[name]:
+                self._positions[name] = before._positions[name]
 
     def _open(self, name: str) -> _ByIndex | StreamSource:
         task = self._tasks[name]
         source: _ByIndex | StreamSource
         if is_map_style(task):
-            source = _ByIndex(name, task, self._batch_size or 1, self._collate_fn, self._seed, self._retries)
-        elif _is_plain(task):
-            source = _ByIndex(name, task.dataset, task.batch_size or 1, task.collate_fn, self._seed, self._retries)
+            source = _ByIndex(name, task, self._batch_size, self._collate_fn, self._seed, self._retries)
+        elif _is_plain(task) and name not in self._presharded:
+            source = _ByIndex(name, task.dataset, task.batch_size, task.collate_fn, self._seed, self._retries)
         else:
             source = self._second_iteration(name, task)
+            source.processes = self._world_size
         if name in self._positions:
             source.seek(self._positions.pop(name))
         return source
@@ -150,7 +177,7 @@ class Samples:
     def _second_iteration(self, name: str, task: Task) -> StreamSource:
         batches = batches_of(task, self._batch_size, False, self._collate_fn)
         if task is not self._training.get(name):
-            return StreamSource(name, batches, self._seed, Stream.PROBE_ITERATOR, self._retries)
+            return self._stream(name, batches)
         hint = f"give CurriculumLoader(probe_tasks={{{name!r}: <the same task with another seed>}})"
         if isinstance(task, DataLoader) and any(
             isinstance(getattr(part, "generator", None), torch.Generator) for part in samplers_of(task)
@@ -158,14 +185,25 @@ class Samples:
             raise ValueError(
                 f"the sampler of task {name!r} has a generator, which a second iteration would move: {hint}"
             )
-        fresh = StreamSource(name, batches, self._seed, Stream.PROBE_ITERATOR).next(0, 1)
-        trained = StreamSource(name, batches, self._seed).next(0, 1)
-        if _equal(fresh, trained):
+        if keeper_of(batches) is not None:
+            raise ValueError(
+                f"task {name!r} keeps its place in the data by itself (state_dict), and a second iteration would move "
+                f"it: {hint}"
+            )
+        fresh = StreamSource(name, second_of(batches), self._seed, Stream.PROBE_ITERATOR, self._retries)
+        trained = StreamSource(name, second_of(batches), self._seed, retries=self._retries)
+        if alike(fresh.next(0, 1), trained.next(0, 1)):
             raise ValueError(
                 f"task {name!r} gives the same batches every time that it is iterated, so that the signal would be "
                 f"measured on the batches that were trained on: {hint}"
             )
-        return StreamSource(name, batches, self._seed, Stream.PROBE_ITERATOR, self._retries)
+        fresh.shut_down()
+        trained.shut_down()
+        return self._stream(name, second_of(batches))
+
+    def _stream(self, name: str, batches: Any) -> StreamSource:
+        presharded = name in self._presharded
+        return StreamSource(name, batches, self._seed, Stream.PROBE_ITERATOR, self._retries, presharded)
 
 
 class _ByIndex:
@@ -175,16 +213,17 @@ class _ByIndex:
         self,
         name: str,
         dataset: Any,
-        batch_size: int,
+        batch_size: int | None,
         collate_fn: Callable[[list[Any]], Any] | None,
         seed: int,
         retries: int,
     ) -> None:
-        self._order = MapSource(name, len(dataset), batch_size, True, False, seed, Stream.PROBE_ORDER)
-        collate = default_collate if collate_fn is None else collate_fn
-        self._dataset = TaskDataset((name,), [dataset], collate, retries)
+        self._order = MapSource(name, len(dataset), batch_size or 1, True, False, seed, Stream.PROBE_ORDER)
+        self._task = dataset
+        self._dataset = TaskDataset((name,), [dataset], collate_fn, retries, ready=batch_size is None)
         self._visits = 0
-        self._total = batch_size
+        self._total = batch_size or 1
+        self.processes = 1
 
     def next(self, rank: int, world_size: int) -> Any:
         total = self._order.batch_size * world_size
@@ -197,25 +236,17 @@ class _ByIndex:
     def shut_down(self) -> None:
         """There are none."""
 
+    def follow_size(self, shrink_only: bool, world_size: int) -> None:
+        follow_size(self._order, self._task, self._visits, world_size, shrink_only=shrink_only)
+
     def position(self) -> list[int]:
-        return [self._visits, self._total]
+        return [self._visits, self._total, *self._order.place()]
 
     def seek(self, position: list[int]) -> None:
-        self._visits, self._total = position
+        self._visits, self._total, *place = position
+        if place:  # older states have none
+            self._order.restore(place)
 
 
 def _is_plain(task: Task) -> TypeGuard[DataLoader[Any]]:
-    return (
-        isinstance(task, DataLoader)
-        and is_map_style(task.dataset)
-        and task.batch_size is not None
-        and type(task.sampler) in (RandomSampler, SequentialSampler)
-    )
-
-
-def _equal(left: Any, right: Any) -> bool:
-    ours, theirs = tree_flatten(left)[0], tree_flatten(right)[0]
-    return len(ours) == len(theirs) and all(
-        torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a is b or a == b
-        for a, b in zip(ours, theirs, strict=True)
-    )
+    return isinstance(task, DataLoader) and iterates_plainly(task) and samples_plainly(task)

@@ -59,6 +59,6 @@ class UnbiasedGradientPredictionGain(Signal):
         product = product - inner_product(list(half.values()), list(half.values()))
         step.notes["gain"] = product * planned**2 / (first * rest)
 
-    def after_step(self, step: Step) -> float:
-        """Return the inner product, NaN if there was no second half."""
-        return float(step.notes.get("gain", float("nan")))
+    def after_step(self, step: Step) -> float | None:
+        """Return the inner product, ``None`` if there was no second half."""
+        return float(step.notes["gain"]) if "gain" in step.notes else None

@@ -354,7 +354,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        for place in ("loader", "sources"):
+        for place in ("loader", "sources.task_dataset"):
             monkeypatch.setattr(f"curricula.data.{place}.perf_counter", lambda: self.now)
 
     def task(self, seconds, size=32):

@@ -356,7 +356,7 @@ def test_datasets_that_read_many_samples_at_once_may():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_batch_that_is_none_is_refused(workers):
     loader = CurriculumLoader(tasks_of_rows(4), collate_fn=lambda samples: None, num_workers=workers)
-    with pytest.raises(TaskError, match="task '0': collate_fn returned None instead of a batch") as caught:
+    with pytest.raises(TaskError, match="task '0' got None instead of a batch from collate_fn while") as caught:
         next(iter(loader))
     traceback.clear_frames(caught.tb)  # frees the workers
 

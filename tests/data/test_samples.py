@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
 
-from curricula import CurriculumLoader
+from curricula import CurriculumCallback, CurriculumLoader
 from curricula.data.samples import HELD_OUT_TARGET
+from curricula.signals import SelfPredictionGain
+from tests.models import Linear, noisy_tasks, trainer
 
 
 def numbers(count=12):
@@ -130,3 +138,145 @@ def test_a_held_out_target_has_a_stream_of_its_own():
     assert flat(data.samples.next(HELD_OUT_TARGET)) == [9.0] * 4
     with pytest.raises(ValueError, match="empty dataset"):
         data.samples.add_target([])
+
+
+# ---------------------------------------------------------------- loaders that do something to their batches
+
+
+class Shifted(DataLoader):
+    """Changes its batches, as loaders do that normalise or move them."""
+
+    def __iter__(self):
+        for (values,) in super().__iter__():
+            yield [values + 1000.0]
+
+
+class Wrapped:
+    """A loader inside of another object, which changes its batches."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __iter__(self):
+        for (values,) in self.inner:
+            yield [values + 1000.0]
+
+
+class OtherIterator(DataLoader):
+    """Changes what torch asks for an iterator."""
+
+    def _get_iterator(self):
+        return ([values + 1000.0] for (values,) in super()._get_iterator())
+
+
+CHANGING = {
+    "subclass": lambda: Shifted(numbers(), batch_size=4),
+    "subclass that shuffles": lambda: Shifted(numbers(), batch_size=4, shuffle=True),
+    "iterator": lambda: OtherIterator(numbers(), batch_size=4),
+    "wrapper": lambda: Wrapped(DataLoader(numbers(), batch_size=4)),
+    "persistent workers": lambda: Shifted(numbers(), batch_size=4, num_workers=1, persistent_workers=True),
+    "wrapped persistent workers": lambda: Wrapped(
+        DataLoader(numbers(), batch_size=4, shuffle=True, num_workers=1, persistent_workers=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("make", CHANGING.values(), ids=CHANGING)
+def test_fresh_batches_are_changed_as_those_trained_on(make):
+    data = loader(make())
+    fresh = [flat(data.samples.next("a")) for _ in range(6)]
+    assert all(number >= 1000.0 for batch in fresh for number in batch)
+    for start in (0, 3):
+        assert sorted(number for batch in fresh[start : start + 3] for number in batch) == list(range(1000, 1012))
+    data._iterator = None
+
+
+@pytest.mark.parametrize("kind", ["subclass", "persistent workers", "wrapped persistent workers", "plain"])
+def test_fresh_batches_leave_the_loader_that_is_trained_on_alone(kind):
+    def make():
+        if kind == "plain":
+            task = DataLoader(Stream(), batch_size=4, num_workers=1, persistent_workers=True)
+        else:
+            task = CHANGING[kind]()
+        return CurriculumLoader({"a": task}, batch_size=4, steps_per_epoch=9)
+
+    plain, sampled = make(), make()
+    expected = [flat(batch) for batch in plain]
+    seen = []
+    for batch in sampled:
+        seen.append(flat(batch))
+        sampled.samples.next("a")
+    assert seen == expected
+    for data in (plain, sampled):
+        data._iterator = None
+    del plain, sampled, data
+    gc.collect()  # nobody else knows of the workers of a loader inside of another object
+    assert multiprocessing.active_children() == []
+
+
+def test_a_signal_is_measured_on_batches_that_were_changed_as_well():
+    class Normed(DataLoader):
+        def __iter__(self):
+            for inputs, targets in super().__iter__():
+                yield inputs * 0 + 7.0, targets
+
+    class Watching(Linear):
+        seen = ()
+
+        def training_step(self, batch, batch_idx):
+            self.seen = {*self.seen, *batch[0].flatten().tolist()}
+            return super().training_step(batch, batch_idx)
+
+    tasks = {name: Normed(task, batch_size=8) for name, task in noisy_tasks().items() if name != "a"}
+    model = Watching(4)
+    trainer(CurriculumCallback(signal=SelfPredictionGain()), max_steps=6).fit(
+        model, CurriculumLoader(tasks, steps_per_epoch=6)
+    )
+    assert model.seen == {7.0}
+
+
+# ---------------------------------------------------------------- batches of any kind of object
+
+
+@dataclass
+class Pair:
+    x: torch.Tensor
+    y: Any
+    scale: Callable[[], float]
+
+
+class Held:
+    def __init__(self, **parts):
+        self.parts = SimpleNamespace(**parts)
+
+
+class Objects(IterableDataset):
+    """Ready batches of some kind of object."""
+
+    def __init__(self, make, seed=None):
+        self.make = make
+        self.seed = seed
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())) if self.seed is None else self.seed)
+        while True:
+            yield self.make(torch.rand(4, generator=generator))
+
+
+MAKERS = {
+    "dataclass": lambda x: Pair(x, torch.zeros(2), lambda: 1.0),
+    "dataclass with one number": lambda x: Pair(x[:1], float("nan"), lambda: 1.0),
+    "dataclass with NaN": lambda x: Pair(x[:1], torch.tensor(float("nan")), lambda: 1.0),
+    "object": lambda x: Held(x=x, tokens=object()),
+    "NaN beside": lambda x: {"x": x, "missing": torch.tensor([float("nan")]), "why": float("nan")},
+    "closure": lambda x: (x, lambda: x),
+    "array": lambda x: {"x": x.numpy(), "names": ["a"]},
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_the_same_batches_are_known_and_others_are_taken(make):
+    options = {"batch_size": None, "steps_per_epoch": 4}
+    with pytest.raises(ValueError, match="task 'a' gives the same batches every time"):
+        CurriculumLoader({"a": Objects(make, seed=3)}, **options).samples.next("a")
+    assert CurriculumLoader({"a": Objects(make)}, **options).samples.next("a") is not None

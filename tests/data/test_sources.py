@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, WeightedRandomSampler
 
 from curricula.data.faults import TaskError
-from curricula.data.sources import MapSource, Read, StreamSource, TaskDataset, batches_of
+from curricula.data.sources.loaders import batches_of
+from curricula.data.sources.map_order import MapSource
+from curricula.data.sources.stream import StreamSource
+from curricula.data.sources.task_dataset import Read, TaskDataset
 from tests.models import Rows, StreamedRows
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=150)
@@ -115,6 +118,16 @@ def take(one, number, rank=0, world_size=1):
     return [one.next(rank, world_size)[1].tolist() for _ in range(number)]
 
 
+class Wrapped:
+    """A loader inside of another object."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __iter__(self):
+        yield from self.inner
+
+
 LOADERS = {
     "shuffle": shuffled,
     "sampler": lambda: shuffled(shuffle=None, sampler=RandomSampler(Rows(0, 7))),
@@ -124,6 +137,7 @@ LOADERS = {
     "weighted": lambda: shuffled(shuffle=None, sampler=WeightedRandomSampler([1.0, 2.0] * 3 + [1.0], num_samples=7)),
     "distributed": lambda: shuffled(shuffle=None, sampler=DistributedSampler(Rows(0, 7), num_replicas=1, rank=0)),
     "workers": lambda: shuffled(num_workers=1),
+    "inside of another object": lambda: Wrapped(shuffled()),
     "generator": lambda: shuffled(generator=torch.Generator().manual_seed(3)),
 }
 
@@ -202,8 +216,10 @@ def test_a_limit_starts_the_same_pass_over():
 
 
 def test_a_position_beyond_the_end_is_refused_instead_of_searched_for_ever():
+    one = stream(StreamedLoader(3))
+    one.seek([2, 5])
     with pytest.raises(TaskError, match="task 'task' has 3 batches now, and 5 had been taken from its pass 2"):
-        stream(StreamedLoader(3)).seek([2, 5])
+        one.next(0, 1)
 
 
 def test_reading_leaves_the_streams_of_the_user_alone(monkeypatch):

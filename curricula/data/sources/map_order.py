@@ -1,0 +1,116 @@
+"""The order of a map-style task: which samples make which of its batches."""
+
+from __future__ import annotations
+
+from curricula.randomness import CounterGenerator, Stream, lane_of
+
+
+class MapSource:
+    """The order of a map-style task's samples: which ones make visit ``n``, a function of (seed, name, n, rank).
+
+    It is so for as long as the size stays; :meth:`resize` begins a new pass with another one, and :meth:`place` tells
+    where.
+
+    Args:
+        name: of the task.
+        size: number of samples.
+        batch_size: samples per batch and rank.
+        shuffle: a new order in every pass over the task; else the order of the dataset.
+        drop_last: leave out the rest of a pass that fills no batch.
+        seed: of the order.
+        stream: of the seed's random numbers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        stream: Stream = Stream.TASK_ORDER,
+    ) -> None:
+        self.name = name
+        self._lane = lane_of(name)
+        self.size = size
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self._numbers = CounterGenerator(seed, stream)
+        self._first_visit = 0  # with this size
+        self._first_pass = 0
+        self._pass = -1
+        self._order: list[int] = []
+
+    def place(self) -> list[int]:
+        """Return the size, the first visit that has it, and the number of the pass that begins there."""
+        return [self.size, self._first_visit, self._first_pass]
+
+    def restore(self, place: list[int]) -> None:
+        """Go back to what :meth:`place` told."""
+        self.size, self._first_visit, self._first_pass = place
+        self._pass = -1
+
+    def resize(self, size: int, visit: int, world_size: int) -> None:
+        """Have another size from visit ``visit`` on, with which the next pass begins.
+
+        Args:
+            size: at least 1.
+            visit: the first that has not been made yet.
+            world_size: number of processes.
+        """
+        number, position = self._divided(visit, self._batches(self.batch_size * world_size))
+        self.restore([size, visit, number + (position > 0)])
+
+    def _divided(self, visit: int, batches: int) -> tuple[int, int]:
+        number, position = divmod(visit - self._first_visit, max(1, batches))
+        return self._first_pass + number, position
+
+    def batches_per_pass(self, world_size: int) -> int:
+        """Return the number of visits that make one pass over the task."""
+        return self._batches(self.batch_size * world_size)
+
+    def _batches(self, total: int) -> int:
+        return self.size // total if self.drop_last else -(-self.size // total)
+
+    def visit_at(self, visit: int, total: int, world_size: int) -> int:
+        """Return the visit at the place in the data where visit ``visit`` was, with batches of ``total`` samples.
+
+        Where the batches do not fit into one another, it begins somewhat before that place: samples come a second time,
+        and none is left out.
+
+        Args:
+            visit: counted in batches of ``total`` samples.
+            total: samples of one batch of all ranks then, at least 1.
+            world_size: number of processes now.
+        """
+        number, position = divmod(visit - self._first_visit, max(1, self._batches(total)))
+        since = number * self.batches_per_pass(world_size) + position * total // (self.batch_size * world_size)
+        return self._first_visit + since
+
+    def limited(self, visit: int, limit: int, world_size: int) -> int:
+        """Return the visit to make in the place of ``visit`` where only the first ``limit`` of a pass are wanted."""
+        return self._first_visit + (visit - self._first_visit) % min(limit, self.batches_per_pass(world_size))
+
+    def indices(self, visit: int, rank: int, world_size: int) -> list[int]:
+        """Return the samples of this rank's part of the batch of visit ``visit``.
+
+        The ranks' parts are disjoint. Where a pass does not divide by the number of ranks, its last batch is filled up
+        from the pass's beginning, so that every rank has equally many samples.
+        """
+        number, position = self._divided(visit, self.batches_per_pass(world_size))
+        if number != self._pass:
+            self._pass = number
+            self._order = self._make_order(number)
+        total = self.batch_size * world_size
+        rows = self._order[position * total : (position + 1) * total]
+        missing = -len(rows) % world_size
+        rows += [self._order[k % self.size] for k in range(missing)]
+        return rows[rank::world_size]
+
+    def _make_order(self, number: int) -> list[int]:
+        if not self.shuffle:
+            return list(range(self.size))
+        order: list[int] = self._numbers.at(number, lane=self._lane).permutation(self.size).tolist()
+        return order

@@ -1,0 +1,322 @@
+"""The batches of an iterable task, one after the other: a position, not random state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import torch
+from torch.utils.data import DataLoader
+
+from curricula.data.faults import Failure, TaskError, failure, no_batch, warn_retried
+from curricula.data.sources.loaders import samplers_of, set_epoch
+from curricula.data.sources.modes import OwnModes
+from curricula.data.sources.place import keeper_of, load_place, place_of
+from curricula.data.tasks import is_map_style
+from curricula.data.workers import is_of_workers, names_others, stop_workers
+from curricula.randomness import CounterGenerator, Stream, lane_of
+
+Position: TypeAlias = "list[int] | dict[str, Any]"
+"""The number of the pass, the batches taken from it, and the size of one (0: unknown); or more, by name."""
+
+_END = object()
+
+
+class StreamSource:
+    """The batches of an iterable task, one after the other, over and over.
+
+    A task that has ``state_dict`` and ``load_state_dict`` is asked for its place; in any other, what was taken is read
+    past to find the place again.
+
+    Args:
+        name: of the task.
+        batches: re-iterable of batches.
+        seed: of the order in which a ``DataLoader`` shuffles.
+        stream: of the seed's random numbers.
+        retries: how many further batches are asked for, one after the other, when the task raises or gives ``None``.
+        presharded: each process reads batches of its own from the task, and not a part of the same ones.
+
+    Attributes:
+        processes: number of those that read batches of their own, which then have places of their own too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        batches: Any,
+        seed: int,
+        stream: Stream = Stream.TASK_ITERATOR,
+        retries: int = 0,
+        presharded: bool = False,
+    ) -> None:
+        self.name = name
+        self.batches = batches
+        self.presharded = presharded
+        self.processes = 1
+        self._lane = lane_of(name)
+        self._retries = retries
+        self._warned = False
+        self._numbers = CounterGenerator(seed, stream)
+        self._keeper = keeper_of(batches)
+        self._modes = OwnModes()
+        self._iterator: Any = None
+        self._wanted: Position | None = None  # a place to go to before the next batch
+        self._taken = 0  # of this pass
+        self._pass = 0
+        self._total = 0  # of all passes
+        self._asked = False
+        self._beginning: Any = None  # places of the task itself: before its first batch, if it could tell,
+        self._pass_began: Any = None  # before the first of this pass, if passes are limited,
+        self._to_load: Any = None  # and one to load before it is iterated
+        self._at_end = False  # of the pass before, when that place was taken
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # of an interpreter that ends
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the running iterator (and its workers)."""
+        if self._iterator is not None:
+            self._modes.run(self._forget_iterator)  # a generator leaves its contexts now
+
+    def _forget_iterator(self) -> None:
+        self._iterator = None
+
+    def shut_down(self) -> None:
+        """Stop the worker processes of the task's own loader; the next batch starts them anew and reads on."""
+        if not isinstance(self.batches, DataLoader) or self.batches.num_workers == 0:
+            return
+        if self._iterator is not None:
+            self._wanted = self.position()
+        iterators: list[Any] = [self._iterator, self.batches._iterator]
+        for iterator in iterators:
+            if hasattr(iterator, "_shutdown_workers"):
+                iterator._shutdown_workers()
+        self._forget_workers()
+
+    def _forget_workers(self) -> None:
+        self.batches._iterator = None
+        self.close()
+
+    def ends(self, error: BaseException) -> bool:
+        """Tell whether an error is of a worker process of the task's own loader, and let go of these if so."""
+        if not is_of_workers(error, self._iterator):
+            return False
+        self._wanted = self._counted()  # whoever has lost a worker knows no place any more
+        stop_workers(self._iterator)
+        self._forget_workers()
+        return True
+
+    # ---------------------------------------------------------------- the place
+
+    def position(self) -> Position:
+        """Return the place in the task, to be given to :meth:`seek`, as plain containers and tensors.
+
+        Raises:
+            TypeError: if the task's own state holds something else.
+        """
+        if self._wanted is not None:
+            return self._wanted
+        counted = self._counted()
+        if self._keeper is None or self._processes > 1 or (self._iterator is None and self._to_load is None):
+            return counted
+        state = place_of(self.name, self._keeper) if self._to_load is None else self._to_load
+        if state is None:
+            return counted
+        position = counted if isinstance(counted, dict) else {"counted": counted}
+        position = {**position, "state": state, "at_end": self._read_to_end()}
+        return position if self._pass_began is None else {**position, "pass_began": self._pass_began}
+
+    def _counted(self) -> Position:
+        counted = [self._pass, self._taken, self._batch_size()]
+        if not self.presharded:
+            return counted
+        if self.processes > 1:  # only the total is the same in all of them
+            counted[:2] = 0, 0
+        return {"counted": counted, "total": self._total, "processes": self.processes}
+
+    @property
+    def _processes(self) -> int:
+        return self.processes if self.presharded else 1
+
+    def _read_to_end(self) -> bool:
+        # An incomplete last batch: the dataset is over, which nobody is told before the next batch is asked for.
+        return bool(getattr(getattr(self._iterator, "_dataset_fetcher", None), "ended", False))
+
+    def _batch_size(self) -> int:
+        size = getattr(self.batches, "batch_size", None)
+        return size if isinstance(size, int) else 0
+
+    def seek(self, position: Position) -> None:
+        """Go to what :meth:`position` told, when the next batch is asked for.
+
+        Where the task does not tell its place itself, that pass is started anew and what had been taken is read past.
+        Where batches were of another size then, as many samples are read past, rounded down to whole batches; where
+        another number of processes had batches of their own, as many batches of all of them.
+        """
+        self.close()
+        self._pass = self._taken = self._total = 0
+        self._to_load = self._pass_began = None
+        self._at_end = False
+        self._wanted = [*position, self._batch_size()] if position == [0, 0] else position
+
+    def next_pass(self) -> Position:
+        """Return the beginning of the pass that follows the present one, for a task that takes this one's place."""
+        place = self._counted() if self._wanted is None else self._wanted
+        number, taken = (place["counted"] if isinstance(place, dict) else place)[:2]
+        return [number + (taken > 0), 0]
+
+    def _go_to_wanted(self) -> None:
+        wanted, self._wanted = self._wanted, None
+        position: Mapping[str, Any] = wanted if isinstance(wanted, Mapping) else {"counted": wanted}
+        number, taken = position["counted"][:2]
+        total = position.get("total", taken)
+        before, now = (*position["counted"], 0)[2], self._batch_size()
+        if before and now:
+            taken, total = taken * before // now, total * before // now
+        if self._keeper is not None and "state" in position and self._processes == 1:
+            self._pass, self._taken, self._total = number, taken, total
+            self._to_load, self._pass_began = position["state"], position.get("pass_began")
+            if position["at_end"]:
+                self._pass, self._taken, self._at_end = number + 1, 0, True
+            return
+        self._to_load = self._beginning
+        if self.presharded:
+            self._read_past_own(total * position.get("processes", self.processes) // self.processes)
+        else:
+            self._read_past(number, taken)
+
+    def _read_past(self, number: int, target: int) -> None:
+        self._pass, self._taken = number, 0
+        for taken in range(target):
+            self._read()
+            if self._taken != taken + 1:
+                raise TaskError(
+                    f"task {self.name!r} has {taken} batches now, and {target} had been taken from its pass "
+                    f"{number}: give the same data, or start the curriculum anew"
+                )
+
+    def _read_past_own(self, target: int) -> None:
+        # The place of one process is in the checkpoint, and the passes of the others may be shorter or longer. All have
+        # read equally many batches.
+        loader = self.batches if isinstance(self.batches, DataLoader) else None
+        if loader is not None and is_map_style(loader.dataset) and len(loader):
+            self._pass = target // len(loader)
+            self._total = self._pass * len(loader)
+        while self._total < target:
+            self._read()
+
+    # ---------------------------------------------------------------- the batches
+
+    def next(self, turn: int | None, turns: int, limit: int | None = None) -> Any:
+        """Return this process's next batch: of the next ``turns`` batches, the one at ``turn``.
+
+        Args:
+            turn: of this process; ``None``: it has none and reads past what the others take.
+            turns: number of batches that the processes take, one each.
+            limit: start over after so many batches.
+
+        Raises:
+            TaskError: if the task yields no batch at all, yields ``None``, or raises.
+        """
+        if self._wanted is not None:
+            self._go_to_wanted()
+        mine = None
+        for number in range(turns):
+            if limit is not None and self._taken >= limit:
+                self._start_pass_over()
+            batch = self._read(limit is not None)
+            if number == turn:
+                mine = batch
+        return mine
+
+    def _start_pass_over(self) -> None:
+        self.close()
+        self._total -= self._taken
+        self._taken = 0
+        self._to_load = self._pass_began
+
+    def _read(self, limited: bool = False) -> Any:
+        failed: list[Failure] = []
+        while True:
+            batch = self._next_or_failure(limited)
+            if isinstance(batch, Failure):
+                failed.append(batch)
+                if batch.final or len(failed) > self._retries:
+                    raise batch.raised(self.name)
+                if not self._warned:
+                    self._warned = True
+                    warn_retried(self.name, batch.error)
+            elif batch is not _END:
+                self._taken += 1
+                self._total += 1
+                self._at_end = False
+                return batch
+            elif self._at_end:  # a place at the end of a pass: the next one begins
+                self._at_end = False
+                self.close()
+            elif self._taken:
+                self.close()
+                self._pass += 1
+                self._taken = 0
+                self._pass_began = None
+            elif failed:  # a generator that has raised is over
+                raise failed[-1].raised(self.name)
+            elif self._pass:
+                raise TaskError(
+                    f"task {self.name!r} yields no batch in its pass {self._pass}: it must start over each time that "
+                    "it is iterated, and was at its end after the one before"
+                )
+            else:
+                raise TaskError(f"task {self.name!r} yields no batch: leave it out, or give it data")
+
+    def _next_or_failure(self, limited: bool) -> Any:
+        where = f"at batch {self._taken} of its pass {self._pass}"
+        try:
+            batch = self._modes.run(lambda: self._start(limited) if self._iterator is None else self._step())
+        except Exception as error:
+            if names_others(error, self._iterator):
+                raise  # torch raises it wherever the main process is
+            return Failure(where, error, final=True) if self.ends(error) else failure(error, where)
+        return Failure(where, no_batch("yielded None instead of a batch", self._retries)) if batch is None else batch
+
+    def _step(self) -> Any:
+        return next(self._iterator, _END)
+
+    def _start(self, limited: bool) -> Any:
+        # A DataLoader, also one inside of another object, takes the seed of its shuffling from torch's global stream
+        # with the first batch. It is given one of this pass's own, so that the order can be found again and the user's
+        # stream is left alone. So are its samplers' generators, if they have their own.
+        seed = int(self._numbers.at(self._pass, lane=self._lane).integers(2**63))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators as well
+            if isinstance(self.batches, DataLoader):
+                self._prepare(self.batches, seed)
+            return self._iterate(limited)
+
+    def _prepare(self, loader: DataLoader[Any], seed: int) -> None:
+        set_epoch(loader, self._pass)
+        for part in samplers_of(loader):
+            if isinstance(getattr(part, "generator", None), torch.Generator):
+                part.generator.manual_seed(seed)
+        if loader.persistent_workers and getattr(loader, "_iterator", None) is not None:
+            # New workers take their seed from the stream before the sampler does; those that are there have one.
+            torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
+
+    def _iterate(self, limited: bool) -> Any:
+        if self._keeper is not None:
+            self._move_keeper(limited)
+        self._iterator = iter(self.batches)
+        return self._step()
+
+    def _move_keeper(self, limited: bool) -> None:
+        if not self._asked:
+            self._asked = True
+            with suppress(Exception):  # some have no state before they are iterated
+                self._beginning = place_of(self.name, self._keeper)
+        if self._to_load is not None:
+            load_place(self._keeper, self._to_load)
+            self._to_load = None
+        if limited and self._taken == 0 and self._pass_began is None:
+            self._pass_began = place_of(self.name, self._keeper)

@@ -1,0 +1,134 @@
+"""Which draw a gradient is of, where a module makes its optimiser steps itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+
+from curricula.data.options import check_whole
+
+
+def check_batches_per_draw(value: int | None) -> int | None:
+    """Return the option, or raise unless it is a whole number of at least 1 or ``None``."""
+    check_whole("batches_per_draw", value, 1)
+    return value
+
+
+class ManualSteps:
+    """Watches over manual optimisation, so that no reward is for gradients of another draw's batches.
+
+    A draw is over when the module has made an optimiser step on its last batch. Without ``batches_per_draw`` it has as
+    many batches as it takes to the next optimiser step; with it, so many.
+
+    Args:
+        optimizers: of the trainer.
+        batches_per_draw: option of the callback.
+        planned_ahead: whether worker processes read ahead, so that the number of batches must be known beforehand.
+    """
+
+    def __init__(
+        self, optimizers: Sequence[torch.optim.Optimizer], batches_per_draw: int | None, *, planned_ahead: bool
+    ) -> None:
+        self._optimizers = list(optimizers)
+        self._batches_per_draw = batches_per_draw
+        self._planned_ahead = planned_ahead
+        self._clean: set[int] = set()
+        self._batches = 0
+        self._backward = False  # since the draw began, by way of `manual_backward`
+        self._backward_now = False  # since the batch began
+        self._stepped = False
+        self._before: list[tuple[int, int]] = []
+        self.goes_on = False
+        """Whether the next batch is to be of the same draw."""
+
+    def start_batch(self, *, new_draw: bool) -> None:
+        """Note that a batch begins, which may be the first of a draw."""
+        self._before = self._marks()
+        self._stepped = self._backward_now = False
+        if new_draw:
+            self._clean.clear()
+            self._batches = 0
+            self._backward = False
+            self._find_clean()
+
+    def before_backward(self) -> None:
+        """Look which optimisers have no gradients from before: those that come are the draw's alone."""
+        self._backward = self._backward_now = True
+        self._find_clean()
+
+    def _find_clean(self) -> None:
+        for place, optimizer in enumerate(self._optimizers):
+            if place not in self._clean and not has_gradients(optimizer):
+                self._clean.add(place)
+
+    def before_step(self, optimizer: torch.optim.Optimizer, task: str) -> None:
+        """Refuse a step on gradients that were begun before the draw.
+
+        Raises:
+            MisconfigurationException: how many batches a draw should have.
+        """
+        self._stepped = True
+        place = next((place for place, other in enumerate(self._optimizers) if other is optimizer), None)
+        if place is None or place in self._clean or not self._backward:  # without `manual_backward` nothing is known
+            return
+        raise MisconfigurationException(
+            f"the optimiser {type(optimizer).__name__} (number {place} of the module) makes a step on gradients that "
+            f"were begun before the batches of task {task!r}, so that a reward would be for other tasks as well. Where "
+            "training_step accumulates over N batches, or steps its optimisers at different times, give "
+            "CurriculumCallback(batches_per_draw=N) with the N after which all of them have stepped; where gradients "
+            "are left over from an earlier step, call zero_grad()"
+        )
+
+    def end_batch(self, task: str, *, last_of_epoch: bool) -> bool:
+        """Note that a batch is over, and return whether its draw is.
+
+        Raises:
+            MisconfigurationException: if gradients are left that the next draw would step on.
+        """
+        self._batches += 1
+        number = self._batches_per_draw
+        left = not self._stepped and self._added()
+        if number is None:
+            self.goes_on = left or (self.goes_on and not self._stepped)
+            if left and self._planned_ahead:
+                raise MisconfigurationException(
+                    f"training_step made no optimiser step on a batch of task {task!r} and keeps its gradients for a "
+                    "later one. Worker processes read ahead, so that the number of batches between two steps must be "
+                    "known: give CurriculumCallback(batches_per_draw=<number>), or the loader num_workers=0"
+                )
+            return not self.goes_on
+        over = self._batches >= number or last_of_epoch
+        if over and left:
+            raise MisconfigurationException(
+                f"after {self._batches} batches of task {task!r} (batches_per_draw={number}"
+                f"{', at the end of an epoch' if self._batches < number else ''}) training_step keeps gradients, which "
+                "the next draw would step on: give batches_per_draw as a multiple of the number of batches between "
+                "two optimiser steps, and make a step at the end of an epoch (`self.trainer.is_last_batch`) or make "
+                "its length such a multiple too"
+            )
+        return over
+
+    def _added(self) -> bool:
+        """Tell whether a backward pass has added to gradients in this batch, whoever called it."""
+        marks = self._marks()
+        if marks == self._before or not any(gradient for gradient, _ in marks):
+            return False
+        return self._backward_now or any(map(has_gradients, self._optimizers))  # of zeros: they were cleared
+
+    def _marks(self) -> list[tuple[int, int]]:
+        """Return what changes whenever something is added to a gradient."""
+        found = [p.grad for optimizer in self._optimizers for p in _parameters(optimizer)]
+        return [(0, 0) if gradient is None else (id(gradient), gradient._version) for gradient in found]
+
+
+def has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether any parameter of the optimiser has a gradient other than 0."""
+    gradients = [parameter.grad for parameter in _parameters(optimizer) if parameter.grad is not None]
+    return any(bool((gradient.coalesce().values() if gradient.is_sparse else gradient).any()) for gradient in gradients)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,0 +1,203 @@
+"""The meter: measures what every optimiser step taught, from the hooks of the trainer."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+from torch.optim import Optimizer
+
+from curricula.agreement import Outcome
+from curricula.checks import as_number
+from curricula.data.options import Cost
+from curricula.manual_steps import ManualSteps
+from curricula.signals.base import Signal
+from curricula.signals.kept_gradients import gradients_stay
+from curricula.signals.probe import Probe, as_loss
+from curricula.signals.step import MicroBatch, Step
+from curricula.trainers import clips_gradients, unscales_itself
+
+
+class Meter:
+    """Follows the batches and optimiser steps of a training, and says what a draw came to.
+
+    Args:
+        trainer: of either Lightning package.
+        module: in training.
+        signal: what counts as progress.
+        cost: from a batch to its cost, or ``None``.
+        owner: the callback whose hooks call this.
+        clock: runs while the signal measures.
+        manual: under manual optimisation, whose gradients are whose; ``None`` under automatic optimisation.
+    """
+
+    def __init__(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        signal: Signal,
+        cost: Cost | None,
+        *,
+        owner: pl.Callback,
+        clock: AbstractContextManager[Any],
+        manual: ManualSteps | None,
+    ) -> None:
+        self._trainer = trainer
+        self._module = module
+        self._signal = signal
+        self._cost = cost
+        self._owner = owner
+        self._clock = clock
+        self._manual = manual
+        self.probe = Probe(module, trainer.precision_plugin.train_step_context, trainer)
+        self.clips = clips_gradients(trainer, module)
+        self.nothing_trained = False
+        """Whether ``training_step`` returned nothing for a batch of the step in hand."""
+        self._amp = getattr(trainer.precision_plugin, "scaler", None)
+        self._scale = 1.0
+        self._only_optimizer = trainer.optimizers[0] if len(trainer.optimizers) == 1 else None
+        self._stay: dict[tuple[int, int], bool] = {}
+        self._step: Step | None = None
+        self._stepped = False  # since the batch began
+        self._any_step = False  # since the draw began
+        self._stepping_at: int | None = None
+        self._repeated = False
+        self._first_loss: Tensor | None = None
+        self._no_loss: str | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next batch must be of the same draw, since gradients of it are left."""
+        return self._manual is not None and self._manual.goes_on
+
+    def start(self, step: Step) -> None:
+        """Begin with a draw."""
+        self._step = step
+        self._stepped = self._any_step = self._repeated = self.nothing_trained = False
+        if self._only_optimizer is not None:
+            step.set_optimizer(self._only_optimizer)
+
+    def start_batch(self, batch: Any, batch_idx: int) -> None:
+        """Keep what is needed to measure the batch later."""
+        step, signal = self._in_hand(), self._signal
+        if self._manual is not None:
+            self._stepped = False
+            self._manual.start_batch(new_draw=step.num_micro_batches == 0)
+        micro = MicroBatch(batch, batch_idx)
+        if self._cost is not None:
+            micro.cost = as_number("cost(batch)", self._cost(batch))
+        step.add(micro)
+        if signal.needs_probe:
+            with self._clock:
+                self.probe.keep_start(micro)
+        if signal.needs_loss and self.probe.is_custom:
+            with self._clock:
+                micro.loss = self.probe.loss(batch, batch_idx, micro.start)
+
+    def before_backward(self, loss: Tensor) -> None:
+        """Keep the loss at the old parameters, where the optimiser may compute others at other parameters."""
+        if self._manual is not None:
+            self._manual.before_backward()
+        elif not self._stepped:
+            self._first_loss = loss.detach()
+
+    def after_backward(self) -> None:
+        """Let a signal that compares micro-batches measure with the gradients so far."""
+        if self._step is None or not self._signal.needs_micro_batches:
+            return
+        if self._amp is not None:
+            self._step.set_gradient_scale(self._amp.get_scale())
+        self._signal.after_backward(self._step)
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Let the signal measure with the gradients and the old parameters."""
+        step = self._step
+        if step is None:
+            return
+        if self._stepped and (self._manual is None or self._trainer.global_step == self._stepping_at):
+            self._repeated = True  # the optimiser runs its closure again (LBFGS, SAM), at other parameters
+            return
+        self._stepped, self._any_step, self._repeated = True, True, False
+        if self._manual is not None:
+            self._manual.before_step(optimizer, step.task)
+            self._stepping_at = self._trainer.global_step
+        step.set_optimizer(optimizer, gradients_stay=self._gradients_stay(optimizer))
+        if self._amp is not None:
+            self._scale = self._amp.get_scale()
+            step.set_gradient_scale(self._scale if unscales_itself(optimizer) else 1.0)
+        with self._clock:
+            self._signal.before_step(step)
+
+    def _gradients_stay(self, optimizer: Optimizer) -> bool:
+        if self.clips:
+            return False
+        key = id(optimizer), len(optimizer.param_groups)
+        if key not in self._stay:
+            self._stay[key] = gradients_stay(self._trainer, self._module, optimizer, self._owner)
+        return self._stay[key]
+
+    def end_batch(self, outputs: Any) -> bool:
+        """Take the loss of a batch that is over, and return whether its draw is.
+
+        Args:
+            outputs: of the training step.
+        """
+        step = self._in_hand()
+        if not (self.probe.is_custom and self._signal.needs_loss):
+            self._take_loss(step, outputs)
+        if self._manual is None:
+            return self._stepped  # else gradients are still being accumulated
+        return self._manual.end_batch(step.task, last_of_epoch=self._trainer.is_last_batch)
+
+    def _take_loss(self, step: Step, outputs: Any) -> None:
+        if self._repeated and self._stepped and self._manual is None:
+            outputs = self._first_loss
+        try:
+            loss = as_loss(outputs, "training_step")
+        except RuntimeError as error:
+            returned = not (outputs is None or outputs == {})  # Lightning hands over {} for None
+            self._no_loss = str(error) if returned and self._signal.needs_loss else None
+            if self._manual is None:
+                step.set_loss(math.nan)
+                self.nothing_trained = not returned
+        else:
+            # Lightning hands over the loss divided for the accumulation of gradients.
+            parts = self._trainer.accumulate_grad_batches
+            step.set_loss(loss if parts == 1 else loss * parts)
+
+    def measure(self, *, always: bool) -> Outcome:
+        """Return what the draw in hand came to, once it is over.
+
+        Args:
+            always: let the signal measure also where its progress will not count, since other ranks may wait for it.
+        """
+        step = self._in_hand()
+        # Where gradients overflowed (automatic mixed precision), the optimiser step was skipped.
+        stepped = self._any_step and (self._amp is None or self._amp.get_scale() >= self._scale)
+        known = stepped and (not (self._signal.needs_loss or step.has_loss) or math.isfinite(step.loss))
+        progress: float | None = math.nan
+        if known or (always and self._any_step):
+            with self._clock:
+                progress = self._signal.after_step(step)
+            if progress is not None:
+                progress = as_number("after_step() of the signal", progress)
+        self._stepped = False
+        return Outcome(progress if known else math.nan, step.cost, step.loss, stepped)
+
+    def check_loss(self) -> None:
+        """Refuse a training step that returns something, but no loss, to a signal that needs one.
+
+        Raises:
+            MisconfigurationException: what was returned, and what to do.
+        """
+        if self._no_loss is not None:
+            raise MisconfigurationException(self._no_loss)
+
+    def _in_hand(self) -> Step:
+        if self._step is None:
+            raise RuntimeError("no draw is in hand: call start() first")
+        return self._step
