@@ -230,7 +230,8 @@ class CurriculumCallback(pl.Callback):
             self._attach(trainer, loader)
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
-        up_to_date_loader(trainer)  # a resume at the end of an epoch may reload and call no on_train_epoch_start
+        # A resume at the end of an epoch may be due to reload the data, and calls no on_train_epoch_start afterwards.
+        loader = up_to_date_loader(trainer)
         self.on_train_epoch_start(trainer, pl_module)
         self._ranks = Ranks(trainer.world_size, pl_module.device, separate=self._independent)
         self._step = None
