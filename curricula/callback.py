@@ -209,6 +209,9 @@ class CurriculumCallback(pl.Callback):
             self._attach(trainer, loader)
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
+        # A resume at the end of an epoch may be due to reload the data, and calls no on_train_epoch_start afterwards.
+        loader = up_to_date_loader(trainer)
+        self.on_train_epoch_start(trainer, pl_module)
         self._ranks = Ranks(trainer.world_size, pl_module.device, separate=self._independent)
         self._step = None
         self._loggers = Loggers(trainer, self.history, figures=self._log_figures)

@@ -267,3 +267,16 @@ def test_a_resume_among_reloads_is_exact(make, model, every, signal, tmp_path):
         assert resumed.teacher.state_dict() == whole.teacher.state_dict(), path.name
         for ours, theirs in zip(other.parameters(), module.parameters(), strict=True):
             assert torch.equal(ours, theirs), path.name
+
+
+@pytest.mark.parametrize("model", [Linear, Planning])
+@pytest.mark.parametrize("make", [same_data, endless])
+def test_a_resume_after_the_last_batch_of_an_epoch_follows_the_reload(make, model, tmp_path):
+    # Lightning reloads the data before it goes on, and calls no hook between that and the next batch.
+    saver = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1)
+    whole, seen, _, _ = fit(make, saver, model=model, epochs=3, every=1)
+    length = len(seen.batches) // 3
+    for step in (length, 2 * length):
+        resumed, again, _, _ = fit(make, model=model, epochs=3, every=1, ckpt_path=tmp_path / f"step={step}.ckpt")
+        assert again.digest() == seen.digest()[step:]
+        assert resumed.teacher.state_dict() == whole.teacher.state_dict()

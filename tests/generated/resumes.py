@@ -45,8 +45,13 @@ def resumes(way: Way, folder: Path, *, plain: bool = False) -> Iterator[tuple[Ke
     numbers = random.Random(way.seed)
     whole = train(way, folder / "whole", plain=plain)
     total = len(whole.steps)
+    places: list[int] = []
     if way.checkpoints == "exception":
-        points = _interrupted(way, folder, numbers, total, plain)
+        places = _places(way, whole)
+        points = [
+            train(way, folder / f"interrupted-{after}", interrupted_after=after, plain=plain).kept[-1]
+            for after in _chosen(way, places, numbers)
+        ]
     else:
         points = _spread(_usable(whole, 0, total), RESUMES, numbers)
     later: list[Kept] = []
@@ -55,9 +60,9 @@ def resumes(way: Way, folder: Path, *, plain: bool = False) -> Iterator[tuple[Ke
             point = later.pop(numbers.randrange(len(later)))
         else:
             point = points.pop(0)
-        interrupted = way.checkpoints == "exception" and number == 1
-        if interrupted:
-            after = numbers.choice(_whole_steps(way, point.batches + 1, total))
+        further = [place for place in places if place > point.batches] if number == 1 else []
+        if further:  # a run that is interrupted, goes on, and is interrupted again
+            after = numbers.choice(further)
             again = train(way, folder / "again", seed=77, checkpoint=point.path, interrupted_after=after, plain=plain)
             later += _resumable(way, point, _usable(again, point.batches, total))
         resumed = train(way, folder / f"resumed-{number}", seed=number, checkpoint=point.path, plain=plain)
@@ -84,25 +89,19 @@ def _spread(points: list[Kept], number: int, numbers: random.Random) -> list[Kep
     return [points[k] for k in (0, len(points) - 1, *between)]
 
 
-def _whole_steps(way: Way, low: int, high: int) -> list[int]:
-    """Numbers of batches, from ``low`` to below ``high``, after which no step is half done."""
-    return [
-        number
-        for number in range(low, high)
-        if number % way.epoch_batches % way.accumulate == 0 or number % way.epoch_batches == 0
-    ]
+def _places(way: Way, whole: Run) -> list[int]:
+    """Numbers of batches after which the error of a way can strike with no step half done and something left."""
+    total, length = len(whole.steps), way.epoch_batches
+    ends = {"batch end": range(1, total), "validation": whole.validated, "epoch end": range(length, total, length)}
+    possible = {place for place in ends[way.error_at] if place < total}
+    return sorted(place for place in possible if place % length % way.accumulate == 0 or place % length == 0)
 
 
-def _interrupted(way: Way, folder: Path, numbers: random.Random, total: int, plain: bool) -> list[Kept]:
-    """Checkpoints of runs that were interrupted, the first of them in the middle of an epoch."""
-    places = _whole_steps(way, 1, total - 2)
-    first = numbers.choice([place for place in places if place % way.epoch_batches])
-    places.remove(first)
-    points = []
-    for after in (first, *numbers.sample(places, RESUMES - 2)):
-        run = train(way, folder / f"interrupted-{after}", interrupted_after=after, plain=plain)
-        points.append(run.kept[-1])
-    return points
+def _chosen(way: Way, places: list[int], numbers: random.Random) -> list[int]:
+    """The first in the middle of an epoch where there is one, so that a run that goes on from it can be resumed too."""
+    first = numbers.choice([place for place in places if place % way.epoch_batches] or places)
+    others = [place for place in places if place != first]
+    return [first, *numbers.sample(others, min(len(others), RESUMES - 1))]
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ class Kept:
     whole: bool
     """Written between two optimiser steps; else gradients are missing in it."""
     stage: str
-    """The last that happened before it: ``"batch"``, ``"validation"``, or ``"epoch"`` for the end of one."""
+    """The last that happened before it: ``"batch"``, ``"begun validation"``, ``"validation"``, or ``"epoch"``."""
 
 
 @dataclass
@@ -48,6 +48,8 @@ class Run:
     """Number of batches trained on before it, by the run that it goes on from."""
     steps: list[tuple[str, str, float]] = field(default_factory=list)
     """Per batch: digests of the batch, of the module and the random numbers after it, and the learning rate."""
+    validated: list[int] = field(default_factory=list)
+    """Numbers of batches after which it validated."""
     kept: list[Kept] = field(default_factory=list)
     history: dict[str, str] = field(default_factory=dict)
     teacher: dict[str, Any] = field(default_factory=dict)
@@ -118,8 +120,13 @@ def _callbacks(package: str) -> dict[str, type[Any]]:
             state = digest([pl_module.state_dict(), torch.get_rng_state()])
             self.run.steps.append((self.batch, state, trainer.optimizers[0].param_groups[0]["lr"]))
 
+        def on_validation_start(self, trainer, pl_module):
+            self.stage = "begun validation"
+
         def on_validation_end(self, trainer, pl_module):
             self.stage = "validation"
+            if not trainer.sanity_checking:
+                self.run.validated.append(self.run.first + len(self.run.steps))
 
         def on_train_epoch_end(self, trainer, pl_module):
             self.stage = "epoch"
@@ -135,16 +142,27 @@ def _callbacks(package: str) -> dict[str, type[Any]]:
                 trainer.should_stop = True
 
     class Interrupt(lightning.Callback):
-        """Raises after so many batches."""
+        """Raises at the first chance after so many batches."""
 
-        def __init__(self, run: Run, batches: int, error: str):
+        def __init__(self, run: Run, batches: int, way: Way):
             self.run = run
             self.batches = batches
-            self.error = error
+            self.way = way
+
+        def strike(self, place):
+            if place == self.way.error_at and self.run.first + len(self.run.steps) >= self.batches:
+                raise {"KeyboardInterrupt": KeyboardInterrupt, "RuntimeError": RuntimeError}[self.way.error](
+                    "on purpose"
+                )
 
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            if self.run.first + len(self.run.steps) == self.batches:
-                raise {"KeyboardInterrupt": KeyboardInterrupt, "RuntimeError": RuntimeError}[self.error]("on purpose")
+            self.strike("batch end")
+
+        def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+            self.strike("validation")
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.strike("epoch end")
 
     return {cls.__name__: cls for cls in (RandomStream, Recorder, Stop, Interrupt)}
 
@@ -280,7 +298,7 @@ def train(
         folder: for copies of all checkpoints; made if it is not there.
         seed: of the global random numbers at the start.
         checkpoint: to go on from.
-        interrupted_after: raise the error of the way after so many batches.
+        interrupted_after: raise the error of the way at the first chance after so many batches.
         plain: without the curriculum, as a control: on a loader of fixed batches.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -299,7 +317,7 @@ def train(
     if way.length == "time":
         callbacks.append(parts["Stop"](way.steps))
     if interrupted_after is not None:
-        callbacks.append(parts["Interrupt"](run, interrupted_after, way.error))
+        callbacks.append(parts["Interrupt"](run, interrupted_after, way))
     trainer = lightning.Trainer(
         callbacks=[*callbacks, *_checkpoints(way, saved)],
         plugins=[_keeping(way.package)(run, folder)],

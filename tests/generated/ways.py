@@ -39,6 +39,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "sanity": (0, 2),
     "checkpoints": ("default", "steps", "validation", "epoch end", "time", "exception", "last"),
     "error": ("KeyboardInterrupt", "RuntimeError"),
+    "error_at": ("batch end", "validation", "epoch end"),
     "logs": ("none", "module", "module and file"),
     "shuffle": (True, False),
     "cost": ("none", "given"),
@@ -84,6 +85,7 @@ class Way:
     sanity: int
     checkpoints: str
     error: str
+    error_at: str
     logs: str
     shuffle: bool
     cost: str
@@ -111,8 +113,7 @@ class Way:
     @property
     def epochs(self) -> int:
         """Epochs of the longest training: more of them where checkpoints are as rare as validations."""
-        rare = self.validation == "second epoch" and self.checkpoints in ("default", "validation")
-        return 12 if rare else 6
+        return 12 if self.validation == "second epoch" and self.saves_at_validations else 6
 
     @property
     def epoch_steps(self) -> int:
@@ -126,11 +127,17 @@ class Way:
         return self.epoch_steps * self.epochs - (0 if by_epochs else self.epoch_steps // 2)
 
     @property
+    def saves_at_validations(self) -> bool:
+        """Checkpoints are written while the trainer validates, or right after it."""
+        by_error = self.checkpoints == "exception" and self.error_at == "validation"
+        return by_error or self.checkpoints in ("default", "validation")
+
+    @property
     def saves_after_epochs(self) -> bool:
         """Checkpoints are written in ``on_train_epoch_end``."""
-        return self.checkpoints == "epoch end" or (
-            self.checkpoints == "default" and self.validation in ("never", "end")
-        )
+        by_error = self.checkpoints == "exception" and self.error_at == "epoch end"
+        by_default = self.checkpoints == "default" and self.validation in ("never", "end")
+        return by_error or by_default or self.checkpoints == "epoch end"
 
 
 def make_way(seed: int) -> Way:
@@ -160,6 +167,8 @@ def _settle(chosen: dict[str, Any], numbers: random.Random) -> None:
         if chosen["schedule"].startswith("epoch"):
             # Lightning calls `on_train_epoch_end`, where these are stepped by hand, once more after a resume.
             chosen["schedule"] = "step"
+    if chosen["validation"] == "never" and chosen["error_at"] == "validation":
+        chosen["error_at"] = "batch end"
     if chosen["data"] not in WITH_WORKERS:
         chosen["workers"] = "none"
     if chosen["data"] not in WITH_LENGTH and chosen["steps_per_epoch"] is None:
@@ -170,7 +179,7 @@ def _settle(chosen: dict[str, Any], numbers: random.Random) -> None:
         chosen["schedule"] = "step"
     if chosen["checkpoints"] == "validation" and chosen["validation"] == "never":
         chosen["validation"] = numbers.choice(OPTIONS["validation"][1:])
-    at_validation = chosen["checkpoints"] in ("default", "validation")
+    at_validation = Way(seed=0, **chosen).saves_at_validations
     if at_validation and chosen["validation"] in ("part", "across epochs"):  # few of these are between whole steps
         if signal.needs_micro_batches:
             chosen["validation"] = "batches"
