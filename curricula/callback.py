@@ -14,15 +14,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
-from curricula.agreement import Outcome, Ranks
+from curricula.agreement import Ranks
 from curricula.bandits.base import Bandit
-from curricula.checkpoint import go_on, look_back, parts_of, tell_changes
+from curricula.checkpoint import go_on, look_back, parts_of
 from curricula.checks import check_flags
 from curricula.data.loader import CurriculumLoader
 from curricula.data.options import Cost, check_whole
 from curricula.data.samples import HELD_OUT_TARGET
 from curricula.data.tasks import Task
 from curricula.handover import Handover
+from curricula.ledger import Ledger
 from curricula.manual_steps import ManualSteps
 from curricula.meter import Meter
 from curricula.rewards import RewardScaler
@@ -32,7 +33,6 @@ from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGa
 from curricula.signals.probe import untouched
 from curricula.signals.step import Step
 from curricula.skipped_steps import SkippedSteps
-from curricula.task_names import TaskChanges
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers import Loggers
@@ -134,13 +134,11 @@ class CurriculumCallback(pl.Callback):
         self._independent = independent_ranks
         self._batches_per_draw = batches_per_draw
         self._horizon = horizon
-        self._teacher: Teacher | None = None
+        self._ledger: Ledger | None = None
         self._loader: CurriculumLoader | None = None
         self._last_loader: CurriculumLoader | None = None  # stays when training is over, for checkpoints saved then
-        self._history: CurriculumHistory | None = None
         self._loaded: dict[str, Any] | None = None
         self._seen: dict[str, Any] | None = None
-        self._adopted: tuple[str, ...] | None = None  # tasks that the history has as its first
         self._evaluates = False
         self._draws: tuple[Draw, ...] = ()
         self._step: Step | None = None
@@ -158,14 +156,14 @@ class CurriculumCallback(pl.Callback):
         """The teacher in charge; there is one from the start of training on."""
         if self._loader is None:
             self._look_back()
-        return _started("teacher", self._teacher)
+        return _started("teacher", self._ledger).teacher
 
     @property
     def history(self) -> CurriculumHistory:
         """The record of the run; there is one from the start of training on."""
         if self._loader is None:
             self._look_back()
-        return _started("history", self._history)
+        return _started("history", self._ledger).history
 
     @property
     def current_draw(self) -> Draw | None:
@@ -244,7 +242,7 @@ class CurriculumCallback(pl.Callback):
 
     def _follow(self, before: CurriculumLoader, loader: CurriculumLoader) -> None:
         self._check_target(loader)
-        self._match_tasks(loader, "the loader before")
+        _started("ledger", self._ledger).set_tasks(loader.names, "the loader before", strict=self._strict)
         loader.take_over(before)
 
     def _check_target(self, loader: CurriculumLoader) -> None:
@@ -252,19 +250,6 @@ class CurriculumCallback(pl.Callback):
             raise MisconfigurationException(
                 f"target {self._target!r} names no task: the tasks are {list(loader.names)}"
             )
-
-    def _match_tasks(self, loader: CurriculumLoader, before: str) -> None:
-        changes = TaskChanges.between(self.teacher.tasks, loader.names)
-        if loader.names != self.teacher.tasks and self._strict:
-            raise ValueError(changes.refusal(before))
-        self.teacher.set_tasks(loader.names)
-        self._adopt_tasks()
-        tell_changes(before, changes)
-
-    def _adopt_tasks(self) -> None:
-        if self._adopted is not self.teacher.tasks:
-            self._adopted = self.teacher.tasks
-            self.history.adopt(self._adopted)
 
     def _attach(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
         rank, world_size = data_ranks(trainer)
@@ -288,8 +273,8 @@ class CurriculumCallback(pl.Callback):
 
     def _start_teacher(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
         self._check_target(loader)
-        if trainer.global_step > 0 and self._teacher is not None and self._loaded is None:
-            self._match_tasks(loader, "the training before")
+        if trainer.global_step > 0 and self._ledger is not None and self._loaded is None:
+            self._ledger.set_tasks(loader.names, "the training before", strict=self._strict)
             return
         loader.made_in_epoch = trainer.current_epoch
         rewards = self._horizon
@@ -297,21 +282,13 @@ class CurriculumCallback(pl.Callback):
             rewards = expected_draws(trainer, self._batches_per_draw or 1)
             if rewards is not None and self._independent:
                 rewards *= trainer.world_size
-        self._teacher = Teacher(loader.names, horizon=rewards, **self._options)
-        self._history = CurriculumHistory(
-            loader.names, grid=loader.grid, target=self._target if isinstance(self._target, str) else None
-        )
+        teacher = Teacher(loader.names, horizon=rewards, **self._options)
+        target = self._target if isinstance(self._target, str) else None
+        history = CurriculumHistory(loader.names, grid=loader.grid, target=target)
         self.signal.reset()
         if self._loaded is not None:
-            self._history = go_on(
-                self._loaded,
-                self._teacher,
-                self._history,
-                loader,
-                self.signal,
-                strict=self._strict,
-                source=trainer.ckpt_path,
-            )
+            source = trainer.ckpt_path
+            history = go_on(self._loaded, teacher, history, loader, self.signal, strict=self._strict, source=source)
             self._loaded = None
             keep_reloading(trainer, loader.made_in_epoch)
         elif trainer.ckpt_path is not None and trainer.global_step > 0:
@@ -319,15 +296,16 @@ class CurriculumCallback(pl.Callback):
                 "the checkpoint %s has no curriculum state: the model goes on from it, the curriculum starts anew",
                 trainer.ckpt_path,
             )
+        self._ledger = Ledger(teacher, history, self._skipped)
         if trainer.is_global_zero:
-            _log.info("curriculum: %s, %s", self._teacher.bandit.describe(), type(self.signal).__name__)
+            _log.info("curriculum: %s, %s", teacher.bandit.describe(), type(self.signal).__name__)
 
     def _look_back(self) -> None:
         # Nothing is trained here now: a training in other processes is over, or a run was over when it was resumed.
         arrived = self._handover.receive()
         state = arrived or self._loaded or self._seen
-        if state is not None and (arrived or self._teacher is None):
-            self._teacher, self._history = look_back(state, self._options)
+        if state is not None and (arrived or self._ledger is None):
+            self._ledger = Ledger(*look_back(state, self._options), self._skipped)
 
     # ---------------------------------------------------------------- one step
 
@@ -387,40 +365,19 @@ class CurriculumCallback(pl.Callback):
         outcomes = self._ranks.agree(own, self.teacher, self.history.steps)
         if self.teacher.updates == 0:
             self._meter.check_loss()
-        if all(outcome.stepped for outcome in outcomes):
-            self._reward(step, outcomes)
-        else:
+        if not all(outcome.stepped for outcome in outcomes):
             self._abandon_step()
-
-    def _reward(self, step: Step, outcomes: list[Outcome]) -> None:
-        teacher, history = self.teacher, self.history
-        self._adopt_tasks()
-        own, last = outcomes[self._place], len(outcomes) - 1
-        for place, (draw, outcome) in enumerate(zip(self._draws, outcomes, strict=True)):
-            progress = math.nan if outcome.progress is None else outcome.progress
-            if outcome.progress is None:
-                teacher.discard(draw)
-                reward = None
-            else:
-                reward = teacher.reward(draw, progress, outcome.cost)
-                self._tell_skipped(draw, outcome, progress, reward)
-            policy = teacher.probabilities() if place == last and history.wants_policy else None
-            history.record(draw, progress=progress, reward=reward, loss=outcome.loss, policy=policy, more=place < last)
-            if outcome is own:
-                self._loggers.after_step(teacher, progress / own.cost, reward)
+            return
+        ledger = _started("ledger", self._ledger)
+        rewards = ledger.reward(self._draws, outcomes, nothing_trained=self._meter.nothing_trained)
+        mine = outcomes[self._place]
+        rate = math.nan if mine.progress is None else mine.progress / mine.cost
+        self._loggers.after_step(ledger.teacher, rate, rewards[self._place])
         step.close()
-
-    def _tell_skipped(self, draw: Draw, outcome: Outcome, progress: float, reward: float | None) -> None:
-        if reward is None:
-            nothing = self._meter.nothing_trained
-            self._skipped.add(draw.task, progress, outcome.loss, self.history.steps, nothing_trained=nothing)
-        elif self._skipped.of_task:
-            self._skipped.end(draw.task)
 
     def _abandon_step(self) -> None:
         if self._step is not None and not self._step.closed:
-            for draw in self._draws:
-                self.teacher.discard(draw)
+            _started("ledger", self._ledger).discard(self._draws)
             self._step.close()
 
     # ---------------------------------------------------------------- end and state
@@ -449,9 +406,9 @@ class CurriculumCallback(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides the next draws, and the history."""
-        if self._loaded is not None or self._teacher is None or self._history is None:
+        if self._loaded is not None or self._ledger is None:
             return dict(self._loaded or {})
-        return parts_of(self._teacher, self._history, self._last_loader, self.signal)
+        return parts_of(self._ledger.teacher, self._ledger.history, self._last_loader, self.signal)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state of a checkpoint until the loader and its tasks are known.

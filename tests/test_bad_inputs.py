@@ -216,7 +216,6 @@ VALUE_ERRORS = [
     (tasks(a=[]), "task 'a' is an empty dataset: leave it out, or give it samples"),
     (tasks(a=iter([1])), r"task 'a' is an iterator \(list_iterator\), which cannot start over"),
     (loader(batch_size=0), "batch_size must be at least 1, got 0"),
-    (loader(batch_size=None), "task 'a' is a map-style dataset: give batch_size=<samples per batch>"),
     (loader(steps_per_epoch=0), "steps_per_epoch must be at least 1, got 0"),
     (loader(num_workers=-1), "num_workers must be at least 0, got -1"),
     (loader(num_workers=1, prefetch_factor=0), "prefetch_factor must be at least 1, got 0"),

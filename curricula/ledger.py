@@ -1,0 +1,102 @@
+"""The ledger: a teacher, what it was told, and the record of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from curricula.agreement import Outcome
+from curricula.checkpoint import tell_changes
+from curricula.skipped_steps import SkippedSteps
+from curricula.task_names import TaskChanges
+from curricula.teacher import Draw, Teacher
+from curricula.tracking.history import CurriculumHistory
+
+
+class Ledger:
+    """Rewards draws, and writes down what they came to.
+
+    Args:
+        teacher: chooses the tasks.
+        history: of the same tasks, or of more.
+        skipped: what was said so far of steps without a reward.
+    """
+
+    def __init__(self, teacher: Teacher, history: CurriculumHistory, skipped: SkippedSteps) -> None:
+        self.teacher = teacher
+        self.history = history
+        self._skipped = skipped
+        self._adopted: tuple[str, ...] | None = None  # tasks that the history has as its first
+
+    def reward(
+        self, draws: Sequence[Draw], outcomes: Sequence[Outcome], *, nothing_trained: bool = False
+    ) -> list[float | None]:
+        """Close the draws of a step with what they came to.
+
+        Args:
+            draws: one for all ranks, or one for each.
+            outcomes: of the draws.
+            nothing_trained: whether ``training_step`` returned nothing.
+
+        Returns:
+            For each draw its reward in ``[-1, 1]``, ``None`` if the bandit did not learn from it.
+        """
+        self._adopt_tasks()
+        rewards: list[float | None] = []
+        for draw, outcome in zip(draws, outcomes, strict=True):
+            more = len(rewards) < len(draws) - 1
+            rewards.append(self._reward(draw, outcome, nothing_trained))
+            self._record(draw, outcome, rewards[-1], more=more)
+        return rewards
+
+    def _reward(self, draw: Draw, outcome: Outcome, nothing_trained: bool) -> float | None:
+        if outcome.progress is None:  # not known yet
+            self.teacher.discard(draw)
+            return None
+        reward = self.teacher.reward(draw, outcome.progress, outcome.cost)
+        if reward is None:
+            step = self.history.steps
+            self._skipped.add(draw.task, outcome.progress, outcome.loss, step, nothing_trained=nothing_trained)
+        elif self._skipped.of_task:
+            self._skipped.end(draw.task)
+        return reward
+
+    def _record(self, draw: Draw, outcome: Outcome, reward: float | None, *, more: bool) -> None:
+        history = self.history
+        history.record(
+            draw,
+            progress=math.nan if outcome.progress is None else outcome.progress,
+            reward=reward,
+            loss=outcome.loss,
+            policy=self.teacher.probabilities() if not more and history.wants_policy else None,
+            more=more,
+        )
+
+    def discard(self, draws: Sequence[Draw]) -> None:
+        """Close the draws of a step that was not made."""
+        for draw in draws:
+            self.teacher.discard(draw)
+
+    def set_tasks(self, tasks: tuple[str, ...], before: str, *, strict: bool) -> None:
+        """Go on with other tasks, matched by name, and say what has changed.
+
+        Args:
+            tasks: from now on.
+            before: what had the tasks of before, for messages.
+            strict: refuse other tasks, or the same in another order.
+
+        Raises:
+            ValueError: if they are refused, or the bandit cannot change its arms.
+        """
+        if tasks == self.teacher.tasks:
+            return
+        if strict:
+            raise ValueError(TaskChanges.between(self.teacher.tasks, tasks).refusal(before))
+        changes = self.teacher.set_tasks(tasks)
+        self._adopt_tasks()
+        tell_changes(before, changes)
+
+    def _adopt_tasks(self) -> None:
+        if self._adopted is not self.teacher.tasks:
+            self._adopted = self.teacher.tasks
+            self.history.adopt(self._adopted)
