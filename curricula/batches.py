@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -49,15 +49,23 @@ def _copy(value: Any, made: dict[int, Any]) -> Any:
         other = value.copy()
     elif isinstance(value, tuple):
         parts = [_copy(part, made) for part in value]
-        other = kind._make(parts) if hasattr(kind, "_make") else kind(parts)
+        other = _tuple_of(kind, parts)
     else:
         return _copy_object(value, made)
     made[id(value)] = other
     return other
 
 
+def _tuple_of(kind: Any, parts: list[Any]) -> Any:
+    if kind is tuple or hasattr(kind, "n_sequence_fields"):  # what torch functions return takes its parts like a tuple
+        return kind(parts)
+    return tuple.__new__(kind, parts)  # whatever its own constructor takes
+
+
 def _copy_tensor(tensor: Tensor) -> Tensor:
     other = tensor.detach().clone()
+    if vars(tensor):
+        vars(other).update(vars(tensor))
     return other.requires_grad_() if tensor.requires_grad else other
 
 
@@ -75,9 +83,18 @@ def _copy_object(value: Any, made: dict[int, Any]) -> Any:
     elif isinstance(other, (list, deque)):
         for place, part in enumerate(other):
             other[place] = _copy(part, made)
-    for name, part in attributes_of(other):
-        object.__setattr__(other, name, _copy(part, made))  # of frozen dataclasses too
+    set_attributes(other, {name: _copy(part, made) for name, part in attributes_of(other)})
     return other
+
+
+def set_attributes(value: Any, attributes: Mapping[str, Any]) -> None:
+    """Write attributes past whatever guards them: frozen dataclasses, properties of the same name."""
+    own = getattr(value, "__dict__", {})
+    for name, part in attributes.items():
+        if name in own:
+            own[name] = part
+        else:
+            object.__setattr__(value, name, part)
 
 
 def attributes_of(value: Any) -> list[tuple[str, Any]]:

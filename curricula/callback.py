@@ -189,6 +189,7 @@ class CurriculumCallback(pl.Callback):
         self._evaluates = stage != "fit"
         if self._evaluates:
             return
+        self._handover.receive()  # what nobody has looked at is of a training before
         check_setup(
             trainer,
             pl_module,
@@ -394,12 +395,14 @@ class CurriculumCallback(pl.Callback):
             if told is not None:
                 _log.error("%s", told)
             self._loggers.finish()
+            if self._meter is not None:
+                self._meter.let_go()  # no teardown follows an error
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take our entry out of the progress bar."""
         if self._loader is not None:
             if self._meter is not None:
-                self._meter.probe.let_go()
+                self._meter.let_go()
             self._progress_bar.remove()
             self._loader = None
         self._evaluates = False

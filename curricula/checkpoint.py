@@ -8,6 +8,7 @@ from typing import Any
 
 from curricula.bandits.base import Bandit
 from curricula.data.loader import CurriculumLoader
+from curricula.encoding import decoded, encoded
 from curricula.signals.base import Signal
 from curricula.state import seal, unseal
 from curricula.task_names import TaskChanges, listed
@@ -29,7 +30,8 @@ def parts_of(
         parts["loader"] = loader.state_dict()
     memory = signal.state_dict()
     if memory:
-        parts["signal"] = seal("signal", {"name": type(signal).__name__, "memory": memory})
+        name = type(signal).__name__
+        parts["signal"] = seal("signal", {"name": name, "memory": encoded(f"signal {name}", memory, "state_dict()")})
     return parts
 
 
@@ -127,7 +129,7 @@ def _restore_signal(state: Mapping[str, Any], signal: Signal) -> None:
         return
     content = unseal("signal", own)
     if content["name"] == type(signal).__name__:
-        signal.load_state_dict(content["memory"])
+        signal.load_state_dict(decoded(content["memory"]))
     else:
         _log.warning(
             "the checkpoint has what %s remembered, and the signal is %s now: it begins without a memory",

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from curricula.data.options import check_whole
+_log = logging.getLogger(__name__)
 
 
-def check_batches_per_draw(value: int | None) -> int | None:
-    """Return the option, or raise unless it is a whole number of at least 1 or ``None``."""
-    check_whole("batches_per_draw", value, 1)
-    return value
+_BY_HAND = (
+    "Where training_step accumulates over N batches, or steps its optimisers at different times, give "
+    "CurriculumCallback(batches_per_draw=N) with the N after which all of them have stepped; where gradients are left "
+    "over from an earlier step, call zero_grad()"
+)
+_AUTOMATIC = (
+    "Where optimizer_step and optimizer_zero_grad accumulate over N batches, give Trainer(accumulate_grad_batches=N) "
+    "instead, or optimise manually with CurriculumCallback(batches_per_draw=N)"
+)
+_IDLE = 100
+"""Batches without an optimiser step after which it is said."""
 
 
 class ManualSteps:
@@ -27,11 +35,18 @@ class ManualSteps:
         optimizers: of the trainer.
         batches_per_draw: option of the callback.
         planned_ahead: whether worker processes read ahead, so that the number of batches must be known beforehand.
+        automatic: whether it is a module that optimises automatically and clears its gradients itself.
     """
 
     def __init__(
-        self, optimizers: Sequence[torch.optim.Optimizer], batches_per_draw: int | None, *, planned_ahead: bool
+        self,
+        optimizers: Sequence[torch.optim.Optimizer],
+        batches_per_draw: int | None,
+        *,
+        planned_ahead: bool,
+        automatic: bool = False,
     ) -> None:
+        self._way_out = _AUTOMATIC if automatic else _BY_HAND
         self._optimizers = list(optimizers)
         self._batches_per_draw = batches_per_draw
         self._planned_ahead = planned_ahead
@@ -40,6 +55,7 @@ class ManualSteps:
         self._backward = False  # since the draw began, by way of `manual_backward`
         self._backward_now = False  # since the batch began
         self._stepped = False
+        self._idle = 0
         self._before: list[tuple[int, int]] = []
         self.goes_on = False
         """Whether the next batch is to be of the same draw."""
@@ -76,10 +92,8 @@ class ManualSteps:
             return
         raise MisconfigurationException(
             f"the optimiser {type(optimizer).__name__} (number {place} of the module) makes a step on gradients that "
-            f"were begun before the batches of task {task!r}, so that a reward would be for other tasks as well. Where "
-            "training_step accumulates over N batches, or steps its optimisers at different times, give "
-            "CurriculumCallback(batches_per_draw=N) with the N after which all of them have stepped; where gradients "
-            "are left over from an earlier step, call zero_grad()"
+            f"were begun before the batches of task {task!r}, so that a reward would be for other tasks as well. "
+            f"{self._way_out}"
         )
 
     def end_batch(self, task: str, *, last_of_epoch: bool) -> bool:
@@ -90,10 +104,17 @@ class ManualSteps:
         """
         self._batches += 1
         number = self._batches_per_draw
+        self._idle = 0 if self._stepped else self._idle + 1
+        if self._idle == _IDLE:
+            _log.warning(
+                "in %d batches training_step made no optimiser step that the trainer knows of, so that nothing was "
+                "rewarded: step what self.optimizers() returns, and not an optimiser of the module's own",
+                self._idle,
+            )
         left = not self._stepped and self._added()
         if number is None:
-            self.goes_on = left or (self.goes_on and not self._stepped)
-            if left and self._planned_ahead:
+            self.goes_on = not self._planned_ahead and (left or (self.goes_on and not self._stepped))
+            if left and self._planned_ahead and not self._backward_now:  # else the step that uses them is refused
                 raise MisconfigurationException(
                     f"training_step made no optimiser step on a batch of task {task!r} and keeps its gradients for a "
                     "later one. Worker processes read ahead, so that the number of batches between two steps must be "
@@ -101,7 +122,7 @@ class ManualSteps:
                 )
             return not self.goes_on
         over = self._batches >= number or last_of_epoch
-        if over and left:
+        if over and left and not self._backward_now:  # else the step that uses them is refused
             raise MisconfigurationException(
                 f"after {self._batches} batches of task {task!r} (batches_per_draw={number}"
                 f"{', at the end of an epoch' if self._batches < number else ''}) training_step keeps gradients, which "

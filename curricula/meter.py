@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,7 +16,7 @@ from curricula.checks import as_number
 from curricula.data.options import Cost
 from curricula.manual_steps import ManualSteps
 from curricula.signals.base import Signal
-from curricula.signals.kept_gradients import gradients_stay
+from curricula.signals.kept_gradients import gradients_stay, overrides
 from curricula.signals.probe import Probe, as_loss
 from curricula.signals.step import MicroBatch, Step
 from curricula.trainers import clips_gradients, unscales_itself
@@ -65,9 +65,37 @@ class Meter:
         self._stepped = False  # since the batch began
         self._any_step = False  # since the draw began
         self._stepping_at: int | None = None
+        self._announced: Optimizer | None = None  # by the trainer, of a step that is not yet over
         self._repeated = False
         self._first_loss: Tensor | None = None
         self._no_loss: str | None = None
+        # A module that clears its gradients itself may step on those of another draw under automatic optimisation too.
+        clears = manual is None and overrides(module, "optimizer_zero_grad")
+        self._watch = ManualSteps(trainer.optimizers, None, planned_ahead=False, automatic=True) if clears else None
+        self._taken_over = self._watch_manual() if manual is not None else ExitStack()
+
+    def _watch_manual(self) -> ExitStack:
+        """Learn of clipping and of steps by hand, until training is over."""
+        plugin, undo = self._trainer.precision_plugin, ExitStack()
+        clip = plugin.clip_gradients
+
+        def keep_and_clip(*arguments: Any, **options: Any) -> Any:
+            for found in (*arguments, *options.values()):
+                if isinstance(found, Optimizer):
+                    self._keep_unclipped(found)
+            return clip(*arguments, **options)
+
+        vars(plugin)["clip_gradients"] = keep_and_clip
+        undo.callback(vars(plugin).pop, "clip_gradients", None)
+        for optimizer in self._trainer.optimizers:
+            hook = optimizer.register_step_post_hook(lambda stepped, *_: self.after_step(stepped))
+            undo.callback(hook.remove)
+        return undo
+
+    def let_go(self) -> None:
+        """Take back what was put into trainer and module for the time of the training."""
+        self.probe.let_go()
+        self._taken_over.close()
 
     @property
     def goes_on(self) -> bool:
@@ -87,6 +115,8 @@ class Meter:
         if self._manual is not None:
             self._stepped = False
             self._manual.start_batch(new_draw=step.num_micro_batches == 0)
+        if self._watch is not None:
+            self._watch.start_batch(new_draw=step.num_micro_batches == 0)
         micro = MicroBatch(batch, batch_idx)
         if self._cost is not None:
             micro.cost = as_number("cost(batch)", self._cost(batch))
@@ -100,7 +130,10 @@ class Meter:
 
     def before_backward(self, loss: Tensor) -> None:
         """Keep the loss at the old parameters, where the optimiser may compute others at other parameters."""
+        if self._watch is not None:
+            self._watch.before_backward()
         if self._manual is not None:
+            self._in_hand().forget_unclipped()
             self._manual.before_backward()
         elif not self._stepped:
             self._first_loss = loss.detach()
@@ -115,13 +148,15 @@ class Meter:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Let the signal measure with the gradients and the old parameters."""
-        step = self._step
+        step, self._announced = self._step, optimizer
         if step is None:
             return
         if self._stepped and (self._manual is None or self._trainer.global_step == self._stepping_at):
             self._repeated = True  # the optimiser runs its closure again (LBFGS, SAM), at other parameters
             return
         self._stepped, self._any_step, self._repeated = True, True, False
+        if self._watch is not None:
+            self._watch.before_step(optimizer, step.task)
         if self._manual is not None:
             self._manual.before_step(optimizer, step.task)
             self._stepping_at = self._trainer.global_step
@@ -131,6 +166,26 @@ class Meter:
             step.set_gradient_scale(self._scale if unscales_itself(optimizer) else 1.0)
         with self._clock:
             self._signal.before_step(step)
+        if self._manual is not None:
+            step.forget_unclipped()
+
+    def _keep_unclipped(self, optimizer: Optimizer) -> None:
+        if self._step is not None and self._signal.needs_gradients:
+            self._step.keep_unclipped(optimizer)
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """See to it that no optimiser step is made behind the trainer's back.
+
+        Raises:
+            MisconfigurationException: how to make it.
+        """
+        if self._announced is not optimizer:
+            raise MisconfigurationException(
+                f"{type(self._module).__name__} steps {type(optimizer).__name__} past the trainer, so that nobody can "
+                "tell which steps are made: step what self.optimizers() returns, without use_pl_optimizer=False and "
+                "without .optimizer"
+            )
+        self._announced = None
 
     def _gradients_stay(self, optimizer: Optimizer) -> bool:
         if self.clips:
@@ -161,10 +216,13 @@ class Meter:
         except RuntimeError as error:
             returned = not (outputs is None or outputs == {})  # Lightning hands over {} for None
             self._no_loss = str(error) if returned and self._signal.needs_loss else None
-            if self._manual is None:
+            if self._manual is None and (returned or not step.leave_out_last()):
                 step.set_loss(math.nan)
                 self.nothing_trained = not returned
         else:
+            if self.nothing_trained:  # of the micro-batch before, which is the only other one
+                step.leave_out_first()
+                self.nothing_trained = False
             # Lightning hands over the loss divided for the accumulation of gradients.
             parts = self._trainer.accumulate_grad_batches
             step.set_loss(loss if parts == 1 else loss * parts)

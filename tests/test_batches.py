@@ -27,3 +27,42 @@ def test_nothing_done_to_a_copy_is_seen_in_the_batch():
     other.pop("pair")
     assert type(other) is UserDict
     assert (float(batch["one"]), float(batch["more"]["parts"][0]), float(batch["pair"].left)) == (0.0, 1.0, 0.0)
+
+
+class Guarded:
+    """Has a property of the name of what it holds, as nodes of graphs have."""
+
+    def __init__(self):
+        self.__dict__.update(x=torch.zeros(2), _key="n")
+
+    @property
+    def _key(self):
+        return self.__dict__["_key"]
+
+
+class Pair(tuple):
+    """Is made of two."""
+
+    def __new__(cls, left, right):
+        return super().__new__(cls, (left, right))
+
+
+def test_objects_that_guard_themselves_are_copied():
+    guarded = Guarded()
+    other = copied(guarded)
+    guarded.x.add_(1.0)
+    assert other.x.tolist() == [0.0, 0.0]
+    assert other._key == "n"
+    pair = Pair(torch.zeros(2), 3)
+    other = copied(pair)
+    pair[0].add_(1.0)
+    assert type(other) is Pair
+    assert other[0].tolist() == [0.0, 0.0]
+    largest = copied(torch.tensor([1.0, 3.0]).max(dim=0))
+    assert largest.values == 3.0
+
+
+def test_a_tensor_keeps_what_is_written_on_it():
+    tensor = torch.zeros(2)
+    tensor.lengths = [1, 2]
+    assert copied({"x": tensor})["x"].lengths == [1, 2]

@@ -113,6 +113,8 @@ def test_with_workers_the_number_of_batches_must_be_known():
     with pytest.raises(
         MisconfigurationException, match=r"no optimiser step on a batch.*batches_per_draw=<number>.*num_w"
     ):
+        fit(Manual(4, backward="by itself"), workers=1)
+    with pytest.raises(MisconfigurationException, match=r"gradients that were begun before .*batches_per_draw=N"):
         fit(Manual(4), workers=1)
     model = Manual(4)
     callback = fit(model, workers=1, batches_per_draw=4)
@@ -132,9 +134,9 @@ def test_a_draw_may_have_several_steps(workers):
 
 @pytest.mark.parametrize(("every", "number"), [(4, 3), (4, 6), (2, 1)])
 def test_a_number_that_does_not_fit_is_refused(every, number):
-    with pytest.raises(
-        MisconfigurationException, match=rf"after {number} batches of task '.*give batches_per_draw as a m"
-    ):
+    with pytest.raises(MisconfigurationException, match=rf"after {number} batches of task '.*as a multiple"):
+        fit(Manual(every, backward="by itself"), batches_per_draw=number)
+    with pytest.raises(MisconfigurationException, match=r"gradients that were begun before .*batches_per_draw=N"):
         fit(Manual(every), batches_per_draw=number)
 
 
@@ -144,7 +146,9 @@ def test_the_end_of_an_epoch_ends_a_draw_where_the_module_steps_there():
     assert [len(tasks) for tasks in model.steps] == [4, 4, 2, 4, 4, 2]
     assert credited(callback) == [tasks[0] for tasks in model.steps]
     with pytest.raises(MisconfigurationException, match=r"after 2 batches .*at the end of an epoch.*is_last_batch"):
-        fit(Manual(4), steps=10, batches_per_draw=4)
+        fit(Manual(4, backward="by itself"), steps=10, batches_per_draw=4)
+    with pytest.raises(MisconfigurationException, match=r"gradients that were begun before"):
+        fit(Manual(4), steps=10, epochs=2, batches_per_draw=4)
 
 
 def test_the_loss_is_measured_over_all_batches_of_the_draw():
@@ -171,6 +175,126 @@ def test_a_batch_that_is_left_out_teaches_nothing_and_nobody_is_told_off(workers
     assert callback.teacher.draws == 60
     assert not callback.teacher.open_draws()
     assert not [message for message in caplog.messages if "finite" in message]
+
+
+class Spikes(Manual):
+    """Leaves some steps out once the gradients are there, as where a loss has a spike."""
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(self.loss(batch))
+        if batch_idx % 7 != 3:
+            optimizer.step()
+
+
+@pytest.mark.parametrize(("workers", "options"), [(0, {"batches_per_draw": 1}), (1, {}), (1, {"batches_per_draw": 1})])
+def test_steps_that_are_left_out_and_cleared_are_not_refused(workers, options):
+    callback = fit(Spikes(), workers=workers, **options)
+    assert callback.history.steps == 51
+    assert not callback.teacher.open_draws()
+
+
+class Raw(Manual):
+    """Steps an optimiser past the trainer."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers(use_pl_optimizer=False) if self.way == "option" else self.optimizers().optimizer
+        optimizer.zero_grad()
+        self.manual_backward(self.loss(batch))
+        optimizer.step()
+
+
+@pytest.mark.parametrize("way", ["option", "attribute"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_steps_past_the_trainer_are_refused(way, workers):
+    with pytest.raises(MisconfigurationException, match=r"Raw steps SGD past the trainer.*self.optimizers\(\) returns"):
+        fit(Raw(way), workers=workers)
+
+
+class OfItsOwn(Manual):
+    """Has an optimiser that nobody knows of."""
+
+    def training_step(self, batch, batch_idx):
+        own = torch.optim.SGD(self.parameters(), lr=0.01)
+        self.manual_backward(self.loss(batch))
+        own.step()
+        own.zero_grad()
+
+
+def test_a_training_without_a_step_is_told(caplog):
+    fit(OfItsOwn(), steps=150)
+    assert sum("in 100 batches training_step made no optimiser step" in message for message in caplog.messages) == 1
+
+
+class Clipping(Manual):
+    """Clips by hand, as Lightning's page on manual optimisation says."""
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(self.loss(batch))
+        self.clip_gradients(optimizer, gradient_clip_val=0.1, gradient_clip_algorithm="norm")
+        optimizer.step()
+
+
+class Clipped(Manual):
+    """The same by the trainer."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = True
+
+    def training_step(self, batch, batch_idx):
+        return self.loss(batch)
+
+
+@pytest.mark.parametrize("signal", [FirstOrderPredictionGain, GradientPredictionGain])
+def test_gains_are_of_the_gradients_before_they_are_clipped_by_hand(signal):
+    torch.manual_seed(0)
+    by_hand = fit(Clipping(), signal=signal())
+    callback = CurriculumCallback(FixedPolicy.uniform(), signal(), seed=1)
+    loader = CurriculumLoader(TASKS, batch_size=8, steps_per_epoch=60)
+    fitter = trainer(callback, max_epochs=1, gradient_clip_val=0.1)
+    torch.manual_seed(0)
+    fitter.fit(Clipped(), loader)
+    torch.testing.assert_close(by_hand.history.column("progress"), callback.history.column("progress"))
+    assert len(set(callback.history.column("progress").tolist())) > 30
+    assert "clip_gradients" not in vars(fitter.precision_plugin)
+
+
+class Cleared(Clipped):
+    """Accumulates by Lightning's hooks, as its page on them says."""
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+        if (batch_idx + 1) % 2 == 0:
+            optimizer.step(closure=optimizer_closure)
+        else:
+            optimizer_closure()
+
+    def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
+        if batch_idx % 2 == 0:
+            optimizer.zero_grad()
+
+
+def test_accumulation_by_hooks_is_refused():
+    with pytest.raises(MisconfigurationException, match=r"gradients that were begun before.*accumulate_grad_batches=N"):
+        fit(Cleared())
+
+
+class Thorough(Clipped):
+    """Clears its gradients in another way."""
+
+    def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
+        optimizer.zero_grad(set_to_none=False)
+
+
+def test_gradients_that_are_cleared_in_another_way_are_as_good():
+    assert fit(Thorough()).history.steps == 60
 
 
 class Adversarial(pl.LightningModule):

@@ -51,6 +51,7 @@ def test_imports_point_downwards_only():
     layers = [
         "checks",
         "batches",
+        "encoding",
         "state",
         "randomness",
         "task_names",
@@ -78,7 +79,7 @@ def test_imports_point_downwards_only():
     allowed = {
         "randomness": {"state"},
         "signals": {"batches", "checks", "randomness", "teacher", "variational"},
-        "data": {"bandits", "batches", "checks", "randomness", "state", "task_names", "teacher"},
+        "data": {"bandits", "batches", "checks", "encoding", "randomness", "state", "task_names", "teacher"},
     }
     package = Path(curricula.__file__).parent
     for path in package.rglob("*.py"):

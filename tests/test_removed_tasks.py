@@ -6,10 +6,13 @@ import json
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from curricula import CurriculumCallback, CurriculumLoader, Teacher
 from curricula.bandits import Exp3S, FixedPolicy
-from tests.models import Linear, tasks_of_constants, trainer
+from tests.models import Linear, noisy_tasks, tasks_of_constants, trainer
 
 
 def taught(steps=300, **options):
@@ -101,3 +104,34 @@ def test_a_task_can_come_and_go_while_a_model_trains(workers):
     assert set(arms[:40]) == {0, 1}
     assert set(arms[41 + ahead :]) == {1, 2}
     assert callback.teacher.open_draws() == []
+
+
+class Removing(pl.Callback):
+    """Takes a task out after some steps, and puts it back after more."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        own = next(callback for callback in trainer.callbacks if isinstance(callback, CurriculumCallback))
+        if trainer.global_step == 6:
+            own.teacher.remove_task("a")
+        if trainer.global_step == 15:
+            own.teacher.restore_task("a")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_with_workers_that_read_ahead_a_removed_task_is_not_trained_on_and_a_resume_is_exact(workers, tmp_path):
+    def fit(*others, ckpt_path=None):
+        torch.manual_seed(0)
+        own = CurriculumCallback(seed=3)
+        loader = CurriculumLoader(noisy_tasks(), batch_size=8, steps_per_epoch=10, num_workers=workers)
+        options = {"enable_checkpointing": bool(others)}
+        trainer(own, Removing(), *others, max_steps=24, **options).fit(Linear(4), loader, ckpt_path=ckpt_path)
+        return own
+
+    whole = fit(ModelCheckpoint(tmp_path, save_top_k=-1, every_n_train_steps=1, filename="{step}"))
+    arms = whole.history.column("arm").tolist()
+    assert 0 not in arms[6:15]
+    assert 0 in arms[:6]
+    for step in (5, 6, 7, 8, 12, 16):
+        resumed = fit(ckpt_path=tmp_path / f"step={step}.ckpt")
+        assert resumed.history.column("arm").tolist() == arms, step
+        assert resumed.teacher.state_dict() == whole.teacher.state_dict(), step

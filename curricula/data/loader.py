@@ -274,7 +274,8 @@ class CurriculumLoader:
                         "a CurriculumLoader has one running iterator at a time, and a newer one was started: "
                         "finish one epoch before the next, or make a second loader"
                     )
-                if self._plan_again:
+                in_flight = self._cursor.in_flight
+                if self._plan_again or (in_flight and self._any_removed(in_flight[0])):
                     self._cursor.put_back(self._cursor.planned())
                     batches = self._planned()
                 try:

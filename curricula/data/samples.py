@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from curricula.batches import alike
+from curricula.data.generators import generators_of, left_alone
 from curricula.data.sizes import follow_size
 from curricula.data.sources.loaders import batches_of, iterates_plainly, samplers_of, samples_plainly, second_of
 from curricula.data.sources.map_order import MapSource
@@ -222,6 +223,7 @@ class _ByIndex:
         self._order = MapSource(name, len(dataset), batch_size or 1, True, False, seed, Stream.PROBE_ORDER)
         self._task = dataset
         self._dataset = TaskDataset((name,), [dataset], collate_fn, retries, ready=batch_size is None)
+        self._generators = generators_of(dataset, collate_fn)
         self._visits = 0
         self._total = batch_size or 1
         self.processes = 1
@@ -232,7 +234,8 @@ class _ByIndex:
             self._visits, self._total = self._order.visit_at(self._visits, self._total, world_size), total
         indices = self._order.indices(self._visits, rank, world_size)
         self._visits += 1
-        return self._dataset.read(Read(0, indices))
+        with left_alone(self._generators):
+            return self._dataset.read(Read(0, indices))
 
     def shut_down(self) -> None:
         """There are none."""

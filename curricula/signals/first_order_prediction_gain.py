@@ -45,7 +45,7 @@ class FirstOrderPredictionGain(Signal):
         self._add_last(step)
         parameters = step.trained_parameters()
         copies = [parameter.detach().clone() for parameter in parameters]
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        gradients = step.kept_gradients()
         if not step.gradients_stay:
             gradients = [gradient.clone() for gradient in gradients]
         step.notes["last"] = (parameters, copies, gradients, step.gradient_scale)

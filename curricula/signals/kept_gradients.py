@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 _LEAVE_THEM = (SGD, Adam, AdamW, RMSprop, Adagrad)
 """Optimisers whose steps write to no gradient, but for the options below. Others may do as well; nobody has looked."""
@@ -45,13 +46,18 @@ def gradients_stay(trainer: Any, module: Any, optimizer: torch.optim.Optimizer, 
         module.automatic_optimization  # by hand, a second backward pass or `zero_grad(set_to_none=False)` may follow
         and getattr(trainer.precision_plugin, "scaler", None) is None
         and leaves_gradients_alone(optimizer)
-        and not optimizer._optimizer_step_pre_hooks
-        and not any(_overrides(part, "on_before_optimizer_step") for part in hooked)
-        and not _overrides(module, "optimizer_step")
+        and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or _global_hooks())
+        and not any(overrides(part, "on_before_optimizer_step") for part in hooked)
+        and not overrides(module, "optimizer_step")
     )
 
 
-def _overrides(part: Any, name: str) -> bool:
+def _global_hooks() -> bool:
+    return bool(_global_optimizer_pre_hooks or _global_optimizer_post_hooks)
+
+
+def overrides(part: Any, name: str) -> bool:
+    """Tell whether a module or a callback has a hook of this name that is not Lightning's own."""
     function = getattr(part, name, None)
     package: str = getattr(function, "__module__", None) or ""
     return function is not None and package.split(".")[0] not in _LIGHTNING

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from curricula.batches import attributes_of
+from curricula.batches import attributes_of, set_attributes
 from curricula.signals.lazy_layers import LazyLayers
 from curricula.signals.random_state import RandomState
 from curricula.signals.reach import ATOMS, MANY, Kind, Unread, held_by, kind_of
@@ -197,7 +197,8 @@ class Moment:
                 del group[name]
             group.update(options)
         for array, values in self._arrays:
-            array[...] = values
+            if array.flags.writeable:
+                array[...] = values
         for generator, state in self._generators:
             set_generator_state(generator, state)
         self._tensors.restore()
@@ -247,5 +248,4 @@ def _set_attributes(helper: Any, attributes: dict[str, Any]) -> None:
     for name, _ in attributes_of(helper):
         if name not in attributes:
             object.__delattr__(helper, name)
-    for name, value in attributes.items():
-        object.__setattr__(helper, name, value)  # of frozen dataclasses too
+    set_attributes(helper, attributes)

@@ -74,6 +74,7 @@ class Step:
         "_sample",
         "_sampled",
         "_seed",
+        "_unclipped",
         "accumulation",
         "clips",
         "closed",
@@ -121,6 +122,7 @@ class Step:
         self._sampled: list[tuple[Any, str]] = []
         self._optimizer: torch.optim.Optimizer | None = None
         self._gradient_scale = 1.0
+        self._unclipped: dict[int, Tensor] = {}
         self._loss: float | None = None
 
     @property
@@ -164,7 +166,10 @@ class Step:
             return self._loss_of(batch, self._micro_batches[-1])
 
     def _loss_of(self, batch: Any, micro: MicroBatch) -> float:
-        return float(self._probe.loss(batch, micro.batch_idx, micro.start))
+        loss = self._probe.loss(batch, micro.batch_idx, micro.start)
+        # Lightning divides the training loss for the accumulation of gradients: rounded alike, equal losses stay equal.
+        exact = self.accumulation == 1 or self._probe.is_custom
+        return float(loss if exact else loss / self.accumulation * self.accumulation)
 
     def sample(self, task: str | None = None) -> Any:
         """Return a fresh batch, independent of those trained on, on the module's device.
@@ -213,12 +218,35 @@ class Step:
 
         Only valid in ``before_step`` and, for the micro-batches so far, in ``after_backward``.
         """
-        gradients = [parameter.grad for parameter in self.trained_parameters() if parameter.grad is not None]
+        gradients = self.kept_gradients()
         if self._gradient_scale != 1.0:
             return list(torch._foreach_div(gradients, self._gradient_scale))
         return gradients
 
+    def kept_gradients(self) -> list[Tensor]:
+        """Return the gradients as they are, in the order of :meth:`trained_parameters`; those from before a clipping.
+
+        They may still be multiplied by :attr:`gradient_scale`.
+        """
+        kept = self._unclipped
+        return [
+            kept.get(id(parameter), parameter.grad) if kept else parameter.grad
+            for parameter in self.trained_parameters()
+            if parameter.grad is not None
+        ]
+
     # ---------------------------------------------------------------- for the callback
+
+    def keep_unclipped(self, optimizer: torch.optim.Optimizer) -> None:
+        """Keep the gradients of an optimiser, which are about to be clipped by hand, until its step is over."""
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and id(parameter) not in self._unclipped:
+                    self._unclipped[id(parameter)] = parameter.grad.detach().clone()
+
+    def forget_unclipped(self) -> None:
+        """Let go of what :meth:`keep_unclipped` kept."""
+        self._unclipped.clear()
 
     def add(self, micro: MicroBatch) -> None:
         """Add a micro-batch."""
@@ -229,6 +257,19 @@ class Step:
         """Set the optimiser whose parameters are trained, and whether their gradients are left alone until the end."""
         self._optimizer = optimizer
         self.gradients_stay = gradients_stay
+
+    def leave_out_first(self) -> None:
+        """Leave out the first micro-batch, on which nothing was trained, now that there is another one."""
+        del self._micro_batches[0]
+        self._loss = None
+
+    def leave_out_last(self) -> bool:
+        """Leave out the last micro-batch, on which nothing was trained; ``False`` if it is the only one."""
+        if len(self._micro_batches) == 1:
+            return False
+        self._micro_batches.pop()
+        self._loss = None
+        return True
 
     @property
     def has_loss(self) -> bool:

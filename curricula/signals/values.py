@@ -34,7 +34,7 @@ class KeptTensors:
         if tensor.is_inference():  # such as one kept from a validation; it counts no versions
             self._inference.append((tensor, tensor.clone()))
             return
-        if torch._debug_has_internal_overlap(tensor) == 1:
+        if tensor.layout == torch.strided and torch._debug_has_internal_overlap(tensor) == 1:
             return  # an expanded tensor, which nothing can write to in place
         storage = tensor.data
         if type(tensor) in _PLAIN and tensor.layout == torch.strided:

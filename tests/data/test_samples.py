@@ -5,17 +5,20 @@ from __future__ import annotations
 import gc
 import json
 import multiprocessing
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 from curricula import CurriculumCallback, CurriculumLoader
-from curricula.data.samples import HELD_OUT_TARGET
+from curricula.data.generators import generators_of
+from curricula.data.samples import HELD_OUT_TARGET, Samples
 from curricula.signals import SelfPredictionGain
 from tests.models import Linear, noisy_tasks, trainer
 
@@ -280,3 +283,36 @@ def test_the_same_batches_are_known_and_others_are_taken(make):
     with pytest.raises(ValueError, match="task 'a' gives the same batches every time"):
         CurriculumLoader({"a": Objects(make, seed=3)}, **options).samples.next("a")
     assert CurriculumLoader({"a": Objects(make)}, **options).samples.next("a") is not None
+
+
+class Augmented:
+    """Draws from a generator of its own, as augmentations do."""
+
+    def __init__(self, make):
+        self.parts = [{"rng": make()}]
+
+    def __len__(self):
+        return 32
+
+    def __getitem__(self, index):
+        rng = self.parts[0]["rng"]
+        if isinstance(rng, torch.Generator):
+            noise = float(torch.rand((), generator=rng))
+        else:
+            noise = rng.random() if hasattr(rng, "random") else rng.rand()
+        return torch.tensor([float(index), noise])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: np.random.default_rng(0), lambda: np.random.RandomState(0), lambda: random.Random(0), torch.Generator],
+)
+def test_fresh_batches_leave_the_generators_of_a_task_where_they_are(make):
+    task = Augmented(make)
+    samples = Samples({"a": task}, None, batch_size=4, collate_fn=None, seed=0)
+    before = generators_of(task)
+    assert len(before) == 1
+    alone = [sample[1] for sample in map(Augmented(make).__getitem__, range(4))]
+    for _ in range(3):
+        assert len(samples.next("a")) == 4
+    assert [task[index][1] for index in range(4)] == alone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -12,6 +13,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.agreement import Outcome, Ranks
 from curricula.bandits import Exp3S
+from curricula.encoding import decoded
 from curricula.rewards import QuantileScaler
 from curricula.signals import GradientPredictionGain, PredictionGain, Signal
 from curricula.teacher import Teacher
@@ -93,7 +95,7 @@ def checkpoint(tmp_path):
 def test_the_memory_is_in_the_checkpoint_and_loads_without_pickled_code(checkpoint):
     state = torch.load(checkpoint, weights_only=True)["callbacks"]["CurriculumCallback"]
     assert state["signal"]["content"]["name"] == "SinceLastVisit"
-    assert set(state["signal"]["content"]["memory"]["losses"]) <= set("abcd")
+    assert set(decoded(state["signal"]["content"]["memory"])["losses"]) <= set("abcd")
     whole, _ = fit(SinceLastVisit(), 24)
     resumed, _ = fit(SinceLastVisit(), 24, ckpt_path=checkpoint)
     assert resumed.teacher.state_dict() == whole.teacher.state_dict()
@@ -102,11 +104,41 @@ def test_the_memory_is_in_the_checkpoint_and_loads_without_pickled_code(checkpoi
 
 def test_damage_to_the_memory_is_told(checkpoint):
     content = torch.load(checkpoint, weights_only=True)
-    losses = content["callbacks"]["CurriculumCallback"]["signal"]["content"]["memory"]["losses"]
-    losses[next(iter(losses))] += 1e-9
+    ((_, losses),) = content["callbacks"]["CurriculumCallback"]["signal"]["content"]["memory"]["dict"]
+    losses["dict"][0][1] += 1e-9
     torch.save(content, checkpoint)
     with pytest.raises(MisconfigurationException, match="the signal state is damaged"):
         fit(SinceLastVisit(), 24, ckpt_path=checkpoint)
+
+
+class Best(SinceLastVisit):
+    """Remembers what checkpoints do not hold as it is."""
+
+    def state_dict(self):
+        return {"best": -math.inf, ("pair", 1): b"raw", 2: (1.0, [np.float32(0.5)])}
+
+    def load_state_dict(self, state):
+        assert state == self.state_dict()
+        assert type(state[2]) is tuple
+
+
+def test_a_memory_may_hold_infinities_tuples_and_bytes(tmp_path):
+    fit(Best(), 24, Save(13, tmp_path / "best.ckpt"))
+    fit(Best(), 24, ckpt_path=tmp_path / "best.ckpt")
+
+
+class Arrays(SinceLastVisit):
+    """Remembers an array."""
+
+    def state_dict(self):
+        return {"means": [np.zeros(3)]}
+
+
+def test_what_a_checkpoint_cannot_hold_is_named_with_the_signal(tmp_path):
+    with pytest.raises(
+        TypeError, match=r"signal Arrays has a numpy.ndarray at state_dict\(\)\['means'\]\[0\], which a check"
+    ):
+        fit(Arrays(), 24, Save(13, tmp_path / "arrays.ckpt"))
 
 
 def test_another_signal_begins_without_a_memory_and_says_so(checkpoint, caplog):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from curricula.data.sources.loaders import iterates_plainly
+from curricula.encoding import decoded, encoded
 
 
 def keeper_of(batches: Any) -> Any:
@@ -50,64 +49,9 @@ def place_of(name: str, keeper: Any) -> Any:
     Raises:
         TypeError: if it holds anything but plain containers, numbers, text, bytes and tensors.
     """
-    return _encoded(name, keeper.state_dict(), "state_dict()")
+    return encoded(f"task {name!r}", keeper.state_dict(), "state_dict()")
 
 
 def load_place(keeper: Any, place: Any) -> None:
     """Give a task the state that :func:`place_of` returned."""
-    keeper.load_state_dict(_decoded(place))
-
-
-def _encoded(name: str, value: Any, where: str) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or type(value) in (bool, int, str):
-        return value
-    if type(value) is float:
-        return value if math.isfinite(value) else {"float": str(value)}
-    if type(value) is bytes:
-        return {"bytes": value.hex()}
-    if isinstance(value, Tensor) and _is_plain(value):
-        return value.detach().clone()
-    if type(value) in (list, tuple):
-        parts = [_encoded(name, part, f"{where}[{place}]") for place, part in enumerate(value)]
-        return {"tuple": parts} if type(value) is tuple else parts
-    if isinstance(value, dict):
-        return {
-            "dict": [
-                [_encoded(name, key, f"the keys of {where}"), _encoded(name, part, f"{where}[{key!r}]")]
-                for key, part in value.items()
-            ]
-        }
-    found = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else f"a {_name_of(type(value))}"
-    raise TypeError(
-        f"task {name!r} has {found} at {where}, which a checkpoint cannot hold: its state_dict() may return dicts, "
-        "lists, tuples, numbers, text, bytes and dense tensors (torch.from_numpy makes one of an array)"
-    )
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    try:
-        tensor.detach().cpu().numpy()
-    except (TypeError, RuntimeError, ValueError):  # sparse, quantised, bfloat16: what our digest cannot read
-        return False
-    return True
-
-
-def _name_of(kind: type) -> str:
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decoded(part) for part in value]
-    if isinstance(value, Tensor):
-        return value.clone()
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "dict":
-        return {_decoded(key): _decoded(part) for key, part in content}
-    if kind == "tuple":
-        return tuple(_decoded(part) for part in content)
-    return bytes.fromhex(content) if kind == "bytes" else float(content)
+    keeper.load_state_dict(decoded(place))

@@ -1,0 +1,122 @@
+"""Compare methods on problems.
+
+python -m examples.compare run --problems parity_staircase_8 --methods "uniform, mixed" curriculum --seeds 8
+python -m examples.compare table --out runs/compare
+python -m examples.compare list
+
+Learning rates are chosen for every method alike on two tuning seeds, and what is reported is measured on others. Every
+run is one file: a command that was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from examples.compare.methods import METHODS, named
+from examples.compare.problem import Job, Problem
+from examples.compare.problems import PROBLEMS, problem_of
+from examples.compare.records import Records, write_csv
+from examples.compare.schedule import FIRST_SEED, choose_rates, expand, make_all, tuning_jobs
+from examples.compare.statistics import BY, summarise
+from examples.compare.tables import markdown
+
+BASELINE = "uniform, mixed"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the command line, and do what it says."""
+    options = _parser().parse_args(arguments)
+    try:
+        action: Callable[[argparse.Namespace], int] = options.action
+        return action(options)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    actions = parser.add_subparsers(required=True)
+    run = actions.add_parser("run", help="make the runs that are missing, and print the tables")
+    run.add_argument("--problems", nargs="+", default=list(PROBLEMS))
+    run.add_argument("--methods", nargs="+", default=list(METHODS))
+    run.add_argument("--seeds", type=int, default=8, help="runs of each method that are reported")
+    run.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
+    run.add_argument("--lr", type=float, default=None, help="one learning rate for all, without tuning")
+    run.set_defaults(action=_run)
+    table = actions.add_parser("table", help="print the tables of the runs that are there")
+    table.set_defaults(action=_table)
+    for action in (run, table):
+        action.add_argument("--out", type=Path, default=Path("runs/compare"))
+        action.add_argument("--by", choices=BY, default="steps")
+        action.add_argument("--baseline", default=BASELINE)
+    actions.add_parser("list", help="list problems and methods").set_defaults(action=_list)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    problems = [problem_of(name) for name in options.problems]
+    for name in (*options.methods, options.baseline):
+        named("method", name, METHODS)
+    records, start = Records(options.out), time.perf_counter()
+
+    def say(done: int, total: int, job: Job) -> None:
+        print(f"{done}/{total}  {time.perf_counter() - start:6.0f} s  {job.key}", flush=True)
+
+    failures = []
+    if options.lr is None:
+        jobs = tuning_jobs(problems, options.methods)
+        print(f"tuning: {len(jobs)} runs", flush=True)
+        failures = make_all(jobs, problem_of, records, processes=options.jobs, report=say)
+        if failures:
+            return _tell(failures)
+        rates = choose_rates(problems, options.methods, records)
+    else:
+        rates = {(problem.name, name): options.lr for problem in problems for name in METHODS}
+    jobs = expand(problems, options.methods, range(FIRST_SEED, FIRST_SEED + options.seeds), rates)
+    print(f"reported: {len(jobs)} runs", flush=True)
+    failures = make_all(jobs, problem_of, records, processes=options.jobs, report=say)
+    _print_tables(records, problems, options)
+    return _tell(failures)
+
+
+def _tell(failures: Sequence[object]) -> int:
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    records = Records(options.out)
+    names = dict.fromkeys(record.problem for record in records.all())
+    if not names:
+        raise ValueError(f"{options.out} has no records: make some with `python -m examples.compare run`")
+    _print_tables(records, [problem_of(name) for name in names], options)
+    return 0
+
+
+def _print_tables(records: Records, problems: list[Problem], options: argparse.Namespace) -> None:
+    reported = [record for record in records.all() if record.seed >= FIRST_SEED]
+    for problem in problems:
+        rows = summarise(reported, problem, options.baseline, options.by)
+        print(f"\n{problem.title}\n\n{markdown(rows, problem, options.by)}")
+        for name, method in METHODS.items():
+            reason = method.refuses(problem)
+            if reason is not None and name in getattr(options, "methods", METHODS):
+                print(f"\n{name}: left out, since {reason}.")
+    print(f"\nall rows: {write_csv(reported, options.out / 'runs.csv')}")
+
+
+def _list(options: argparse.Namespace) -> int:
+    print("problems:", *PROBLEMS, sep="\n  ")
+    print("methods:", *METHODS, sep="\n  ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""Methods: how the batches of a training are chosen. Baselines that everybody has, curricula, and their replays."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+
+from curricula import CurriculumCallback, CurriculumLoader
+from curricula.bandits import Exp3S, FixedPolicy
+from curricula.signals import (
+    FirstOrderPredictionGain,
+    GradientL2Gain,
+    GradientPredictionGain,
+    L2Gain,
+    MeanPredictionGain,
+    PredictionGain,
+    SelfPredictionGain,
+    Signal,
+    TargetPredictionGain,
+)
+from examples.compare.mixing import Mixture, Script, Weights, shuffled, sizes_of, tempered, unimax
+from examples.compare.problem import Problem
+from examples.compare.records import Record
+
+PROBE_SEED = 500_000
+"""Added to the seed of the tasks that fresh batches for the signals come from."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method is given.
+
+    Attributes:
+        problem: to train on.
+        tasks: of the seed.
+        seed: of everything.
+        steps: optimiser steps.
+        replayed: record of the run that is replayed, for methods that replay one.
+    """
+
+    problem: Problem
+    tasks: Mapping[str, Any]
+    seed: int
+    steps: int
+    replayed: Record | None = None
+
+
+@dataclass
+class Plan:
+    """How a training is run.
+
+    Attributes:
+        loader: of the training batches.
+        callbacks: for the trainer.
+        draws: what was trained on of each task, asked when the training is over.
+        unit_of_draws: ``"batches"`` or ``"samples"``.
+        arms: task of every batch, asked when the training is over; ``None`` where a batch has several.
+    """
+
+    loader: Any
+    callbacks: list[pl.Callback]
+    draws: Callable[[], list[int]]
+    unit_of_draws: str
+    arms: Callable[[], list[int] | None]
+
+
+def _never(problem: Problem) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to choose batches.
+
+    Attributes:
+        name: in tables and records.
+        make: from a setting to a plan.
+        replays: name of the method whose run of the same seed and learning rate is replayed.
+        refuses: from a problem to why the method cannot be used on it, ``None`` if it can.
+    """
+
+    name: str
+    make: Callable[[Setting], Plan]
+    replays: str | None = None
+    refuses: Callable[[Problem], str | None] = _never
+
+
+def _mixed(weigh: Callable[[Setting], Weights], how: Any = "independent") -> Callable[[Setting], Plan]:
+    def make(setting: Setting) -> Plan:
+        mixture = Mixture(
+            setting.tasks,
+            weigh(setting),
+            batch_size=setting.problem.batch_size,
+            steps=setting.steps,
+            seed=setting.seed,
+            how=how,
+        )
+        return Plan(mixture, [], mixture.counts.tolist, "samples", lambda: None)
+
+    return make
+
+
+def _does_not_mix(problem: Problem) -> str | None:
+    return None if problem.mixes else "samples of different tasks do not collate into one batch"
+
+
+def _without_target(problem: Problem) -> str | None:
+    return "the problem has no target" if problem.target is None else None
+
+
+def _only_mixed_target(problem: Problem) -> str | None:
+    return _does_not_mix(problem) or _without_target(problem)
+
+
+def _uniform(setting: Setting) -> Weights:
+    return np.ones(len(setting.tasks))
+
+
+def _tempered(temperature: float) -> Callable[[Setting], Weights]:
+    return lambda setting: tempered(sizes_of(setting.tasks), temperature)
+
+
+def _target(share: float) -> Callable[[Setting], Weights]:
+    def weigh(setting: Setting) -> Weights:
+        others = (1 - share) / max(1, len(setting.tasks) - 1)
+        return np.array([share if name == setting.problem.target else others for name in setting.tasks])
+
+    return weigh
+
+
+def _with(make_callback: Callable[[Setting], CurriculumCallback]) -> Callable[[Setting], Plan]:
+    def make(setting: Setting) -> Plan:
+        problem = setting.problem
+        loader = CurriculumLoader(
+            setting.tasks,
+            batch_size=problem.batch_size,
+            steps_per_epoch=problem.evaluate_every,
+            seed=setting.seed,
+            probe_tasks=problem.tasks(setting.seed + PROBE_SEED),
+        )
+        callback, seen = make_callback(setting), _Arms()
+        return Plan(
+            loader,
+            [callback, seen],
+            lambda: callback.history.draws.tolist(),  # noqa: PLW0108 - there is a history when training is over
+            "batches",
+            lambda: list(seen.arms),
+        )
+
+    return make
+
+
+class _Arms(pl.Callback):
+    """Writes down the task of every batch."""
+
+    def __init__(self) -> None:
+        self.arms: list[int] = []
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask the curriculum, whose callback comes before."""
+        callbacks: list[Any] = list(trainer.callbacks)  # type: ignore[attr-defined]
+        callback = next(other for other in callbacks if isinstance(other, CurriculumCallback))
+        if callback.current_draw is not None:
+            self.arms.append(callback.current_draw.arm)
+
+
+def _signal(make: Callable[[], Signal]) -> Callable[[Setting], Plan]:
+    return _with(lambda setting: CurriculumCallback(signal=make(), target=setting.problem.target, seed=setting.seed))
+
+
+def _policy(make: Callable[[Setting], Any]) -> Callable[[Setting], Plan]:
+    return _with(
+        lambda setting: CurriculumCallback(
+            make(setting), GradientPredictionGain(), target=setting.problem.target, seed=setting.seed
+        )
+    )
+
+
+def _average(setting: Setting) -> Weights:
+    if setting.replayed is None:
+        raise ValueError("there is no run to replay: make that of the method that is replayed first")
+    return np.array(setting.replayed.draws, dtype=np.float64)
+
+
+def _averaged(setting: Setting) -> FixedPolicy:
+    return FixedPolicy(_average(setting).tolist())
+
+
+def _in_other_order(setting: Setting) -> Plan:
+    if setting.replayed is None or setting.replayed.arms is None:
+        raise ValueError("there is no order to replay: make the run of the method that is replayed first")
+    arms = shuffled(setting.replayed.arms[: setting.steps], setting.seed)
+    loader = Script(setting.tasks, arms, batch_size=setting.problem.batch_size, seed=setting.seed)
+    counts = np.bincount(arms, minlength=len(setting.tasks)).tolist()
+    return Plan(loader, [], lambda: counts, "batches", lambda: arms)
+
+
+_SIGNALS: dict[str, Callable[[], Signal]] = {
+    "PG": PredictionGain,
+    "GPG": GradientPredictionGain,
+    "FPG": FirstOrderPredictionGain,
+    "SPG": SelfPredictionGain,
+    "TPG": TargetPredictionGain,
+    "MPG": MeanPredictionGain,
+    "L2G": L2Gain,
+    "GL2G": GradientL2Gain,
+}
+_DEFAULT = "curriculum"
+
+
+def _replays(of: str) -> list[Method]:
+    return [
+        Method(
+            f"{of}, replayed: its mixture, one task a batch",
+            _policy(lambda s: FixedPolicy(_average(s).tolist())),
+            replays=of,
+        ),
+        Method(f"{of}, replayed: its mixture, mixed", _mixed(_average), replays=of, refuses=_does_not_mix),
+        Method(f"{of}, replayed: its draws, shuffled", _in_other_order, replays=of),
+    ]
+
+
+_ALL = [
+    Method("proportional, mixed", _mixed(lambda s: sizes_of(s.tasks)), refuses=_does_not_mix),
+    Method("uniform, mixed", _mixed(_uniform), refuses=_does_not_mix),
+    Method("uniform, exact quotas", _mixed(_uniform, "quotas"), refuses=_does_not_mix),
+    *(Method(f"temperature {t:g}, mixed", _mixed(_tempered(t)), refuses=_does_not_mix) for t in (2.0, 5.0)),
+    Method(
+        "UniMax, mixed",
+        _mixed(lambda s: unimax(sizes_of(s.tasks), s.steps * s.problem.batch_size)),
+        refuses=_does_not_mix,
+    ),
+    *(
+        Method(f"static: {share:.0%} target, mixed", _mixed(_target(share)), refuses=_only_mixed_target)
+        for share in (0.25, 0.5, 0.75)
+    ),
+    Method("target only", _mixed(_target(1.0)), refuses=_without_target),
+    Method("uniform, one task a batch", _policy(lambda s: FixedPolicy.uniform())),
+    Method(_DEFAULT, _with(lambda s: CurriculumCallback(target=s.problem.target, seed=s.seed))),
+    *(
+        Method(f"curriculum, {name}", _signal(make), refuses=_without_target if make().needs_target else _never)
+        for name, make in _SIGNALS.items()
+    ),
+    Method(
+        "curriculum, paper's constants",
+        _with(lambda s: CurriculumCallback(Exp3S.paper(), PredictionGain(), target=s.problem.target, seed=s.seed)),
+    ),
+    *_replays(_DEFAULT),
+    *_replays("curriculum, SPG"),
+]
+
+METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+
+
+def named(kind: str, name: str, known: Mapping[str, Any]) -> Any:
+    """Return the entry of this name.
+
+    Raises:
+        ValueError: if there is none, with the nearest name.
+
+    Example:
+        >>> named("method", "uniform, mixd", {"uniform, mixed": 1})
+        Traceback (most recent call last):
+        ...
+        ValueError: there is no method 'uniform, mixd': did you mean 'uniform, mixed'?
+    """
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {list(known)}"
+    raise ValueError(f"there is no {kind} {name!r}: {hint}")

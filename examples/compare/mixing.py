@@ -1,0 +1,163 @@
+"""Batches with samples of several tasks, in fixed proportions: what everybody trains on without a curriculum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import default_collate
+
+Weights = npt.NDArray[np.float64]
+
+
+class Mixture:
+    """A sized loader of batches whose samples come from the tasks in fixed proportions.
+
+    Args:
+        tasks: name to a map-style dataset, which is shuffled anew in every pass, or to an iterable of samples.
+        weights: share of each task, shape ``(N,)``, at least 0, at least one above 0.
+        batch_size: samples per batch.
+        steps: batches.
+        seed: of order and draws.
+        how: ``"independent"``: every sample's task is drawn by the weights. ``"quotas"``: counts follow the weights as
+            closely as whole numbers can, over the batches too. ``"one"``: all samples of a batch are of one task.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Any],
+        weights: Sequence[float] | Weights,
+        *,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        how: Literal["independent", "quotas", "one"] = "independent",
+    ) -> None:
+        shares = np.asarray(weights, dtype=np.float64)
+        if shares.shape != (len(tasks),) or not (shares >= 0).all() or not shares.sum() > 0:
+            raise ValueError(
+                f"weights must be {len(tasks)} numbers >= 0, one per task and not all 0, got {shares.tolist()}"
+            )
+        self.tasks = dict(tasks)
+        self.weights = shares / shares.sum()
+        self.counts = np.zeros(len(tasks), dtype=np.int64)
+        """Samples of each task that were given out."""
+        self._batch_size = batch_size
+        self._steps = steps
+        self._how = how
+        self._rng = np.random.default_rng(seed)
+        self._streams = [samples_of(task, self._rng) for task in self.tasks.values()]
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self._steps
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give out the batches."""
+        for _ in range(self._steps):
+            arms = self._draw()
+            self.counts += np.bincount(arms, minlength=len(self.counts))
+            yield default_collate([next(self._streams[arm]) for arm in arms])
+
+    def _draw(self) -> npt.NDArray[np.int64]:
+        size, number = self._batch_size, len(self.weights)
+        if self._how == "independent":
+            return self._rng.choice(number, size=size, p=self.weights)
+        if self._how == "one":
+            return np.full(size, self._rng.choice(number, p=self.weights))
+        owed = self.weights * (self.counts.sum() + size) - self.counts
+        arms = []
+        for _ in range(size):
+            arm = int(owed.argmax())
+            owed[arm] -= 1.0
+            arms.append(arm)
+        return np.array(arms)
+
+
+class Script:
+    """A sized loader whose batches have one task each, in an order that was fixed beforehand.
+
+    Args:
+        tasks: as for :class:`Mixture`.
+        arms: index of the task of every batch.
+        batch_size: samples per batch.
+        seed: of the order of samples.
+    """
+
+    def __init__(self, tasks: Mapping[str, Any], arms: Sequence[int], *, batch_size: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self._arms = list(arms)
+        self._batch_size = batch_size
+        self._streams = [samples_of(task, rng) for task in tasks.values()]
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._arms)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give out the batches."""
+        for arm in self._arms:
+            yield default_collate([next(self._streams[arm]) for _ in range(self._batch_size)])
+
+
+def samples_of(task: Any, rng: np.random.Generator) -> Iterator[Any]:
+    """Return the samples of a task without an end: a map-style one in a new order in every pass."""
+    if hasattr(task, "__getitem__") and hasattr(task, "__len__"):
+        while True:
+            for index in rng.permutation(len(task)):
+                yield task[int(index)]
+    while True:
+        yield from task
+
+
+def sizes_of(tasks: Mapping[str, Any]) -> Weights:
+    """Return the number of samples of each task, shape ``(N,)``; 1 for all where one is endless."""
+    if all(hasattr(task, "__len__") for task in tasks.values()):
+        return np.array([len(task) for task in tasks.values()], dtype=np.float64)
+    return np.ones(len(tasks))
+
+
+def tempered(sizes: Weights, temperature: float) -> Weights:
+    r"""Return shares :math:`\propto n_i^{1/T}`: 1 is proportional to the sizes, infinity is uniform.
+
+    Source: Devlin, multilingual BERT (2019); Arivazhagan et al. 2019 (arXiv:1907.05019).
+
+    Example:
+        >>> tempered(np.array([1.0, 4.0]), 2.0).round(3).tolist()
+        [0.333, 0.667]
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be > 0, got {temperature}")
+    shares = (sizes / sizes.max()) ** (0.0 if math.isinf(temperature) else 1.0 / temperature)
+    result: Weights = shares / shares.sum()
+    return result
+
+
+def unimax(sizes: Weights, samples: float, most_passes: float = 4.0) -> Weights:
+    """Return shares that are as even as they can be while no task is passed over more than so many times.
+
+    Args:
+        sizes: of the tasks.
+        samples: of the whole training.
+        most_passes: over any task.
+
+    Source: Chung et al. 2023, UniMax (arXiv:2304.09151), algorithm 1.
+
+    Example:
+        >>> unimax(np.array([10.0, 1000.0]), samples=100, most_passes=2).tolist()
+        [0.2, 0.8]
+    """
+    left, shares = float(samples), np.zeros(len(sizes))
+    for place, arm in enumerate(np.argsort(sizes, kind="stable")):
+        shares[arm] = min(left / (len(sizes) - place), most_passes * sizes[arm])
+        left -= shares[arm]
+    result: Weights = shares / shares.sum()
+    return result
+
+
+def shuffled(values: Sequence[int], seed: int) -> list[int]:
+    """Return the values in another order."""
+    return [values[place] for place in np.random.default_rng(seed).permutation(len(values))]

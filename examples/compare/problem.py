@@ -1,0 +1,126 @@
+"""What is compared on: tasks as samples, a plain module, and a goal that was fixed beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+
+
+class Scored(pl.LightningModule):
+    """A plain module that can be scored on a batch."""
+
+    def score(self, batch: Any) -> float:
+        """Return the score of a batch, in the unit of the problem."""
+        raise NotImplementedError(f"define {type(self).__name__}.score(batch)")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A set of tasks, a module and a goal. Nothing in it knows the curriculum.
+
+    Attributes:
+        name: short, used in records and file names.
+        title: for tables and pages.
+        text: what it is, and what a curriculum could gain, in a sentence or two.
+        tasks: from a seed to the training tasks: map-style datasets, or iterable ones, of samples.
+        held_out: from task name to a batch that is never trained on, whatever the seed.
+        model: from a learning rate to an untrained module with ``score(batch) -> float``.
+        goal: of the score, fixed before anything is compared.
+        of: what the goal is for: the score of the target, or the mean or the worst of the held-out tasks.
+        unit: of the score.
+        higher_is_better: whether the score is to rise.
+        target: name of the target task, if there is one.
+        budget: optimiser steps of a run.
+        evaluate_every: steps between two evaluations.
+        batch_size: samples per optimiser step.
+        learning_rates: that every method may choose from, on tuning seeds.
+        mixes: whether samples of different tasks collate into one batch.
+        trainer_options: options of the Trainer, such as gradient clipping.
+    """
+
+    name: str
+    title: str
+    text: str
+    tasks: Callable[[int], Mapping[str, Any]]
+    held_out: Callable[[], Mapping[str, Any]]
+    model: Callable[[float], Scored]
+    goal: float
+    of: Literal["target", "mean", "worst"]
+    unit: str
+    higher_is_better: bool
+    target: str | None
+    budget: int
+    evaluate_every: int
+    batch_size: int
+    learning_rates: Sequence[float]
+    mixes: bool = True
+    trainer_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be compared.
+
+        Raises:
+            ValueError: if the goal is for a target that is not there, or a number is out of range.
+        """
+        if self.of == "target" and self.target is None:
+            raise ValueError(f"problem {self.name!r} has its goal for a target, and no target: give target=<task>")
+        if not self.learning_rates:
+            raise ValueError(f"problem {self.name!r} has no learning rate to choose from")
+        for name in ("budget", "evaluate_every", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} of problem {self.name!r} must be at least 1, got {getattr(self, name)}")
+
+    def reached(self, score: float) -> bool:
+        """Tell whether a score is at the goal or beyond."""
+        return score >= self.goal if self.higher_is_better else score <= self.goal
+
+    def summary(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """Return the mean and the worst of the tasks' scores, and the target's, if there is one."""
+        values = list(scores.values())
+        found = {
+            "mean": sum(values) / len(values),
+            "worst": min(values) if self.higher_is_better else max(values),
+        }
+        return found if self.target is None else {**found, "target": scores[self.target]}
+
+    def configuration(self) -> dict[str, Any]:
+        """Return what decides the outcome of a run, as plain values: records of another one are not mixed in."""
+        plain = ("name", "goal", "of", "unit", "higher_is_better", "target", "budget", "evaluate_every", "batch_size")
+        return {name: getattr(self, name) for name in plain} | {
+            "learning_rates": list(self.learning_rates),
+            "trainer_options": dict(self.trainer_options),
+        }
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training to be made.
+
+    Attributes:
+        problem: its name.
+        method: its name.
+        lr: learning rate.
+        seed: of the module, the data and the draws.
+        steps: budget, where it is another than the problem's.
+    """
+
+    problem: str
+    method: str
+    lr: float
+    seed: int
+    steps: int | None = None
+
+    @property
+    def key(self) -> str:
+        """A name that is the job's alone, for a file."""
+        parts = [self.problem, self.method, f"lr={self.lr:g}", f"seed={self.seed}"]
+        if self.steps is not None:
+            parts.append(f"steps={self.steps}")
+        return "__".join(part.replace(" ", "_").replace("/", "_") for part in parts)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the job as plain values."""
+        return asdict(self)

@@ -1,0 +1,111 @@
+"""One training: the same budget and the same evaluation, whatever the method."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from examples.compare.methods import METHODS, Setting, named
+from examples.compare.problem import Job, Problem
+from examples.compare.records import Record, digest, versions
+
+
+def quiet(threads: int = 1) -> None:
+    """Silence Lightning's hints, and give this process so many threads."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    torch.set_num_threads(threads)
+
+
+class Evaluation(pl.Callback):
+    """Scores the module on every held-out batch every few steps."""
+
+    def __init__(self, problem: Problem, steps: int) -> None:
+        self._problem = problem
+        self._steps = steps
+        self._batches = dict(problem.held_out())
+        self._start = time.perf_counter()
+        self._paused = 0.0
+        self.steps: list[int] = []
+        self.seconds: list[float] = []
+        self.scores: dict[str, list[float]] = {name: [] for name in self._batches}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Evaluate when it is time to."""
+        step = trainer.global_step
+        due = step % self._problem.evaluate_every == 0 or step == self._steps
+        if not due or (self.steps and step == self.steps[-1]):
+            return
+        begin = time.perf_counter()
+        self.steps.append(step)
+        self.seconds.append(begin - self._start - self._paused)
+        module: Any = pl_module  # has a score, as every problem's
+        module.eval()
+        with torch.no_grad():
+            for name, held in self._batches.items():
+                self.scores[name].append(float(module.score(held)))
+        module.train()
+        self._paused += time.perf_counter() - begin
+
+
+def train(problem: Problem, job: Job, replayed: Record | None = None) -> Record:
+    """Train once, and return what it came to.
+
+    Args:
+        problem: of the job.
+        job: to be made.
+        replayed: record of the run that the method replays, if it replays one.
+
+    Raises:
+        ValueError: if there is no such method, or it cannot be used on the problem.
+    """
+    method = named("method", job.method, METHODS)
+    reason = method.refuses(problem)
+    if reason is not None:
+        raise ValueError(f"method {job.method!r} cannot be used on {problem.name!r}: {reason}")
+    pl.seed_everything(job.seed, verbose=False)
+    steps = job.steps or problem.budget
+    tasks = problem.tasks(job.seed)
+    plan = method.make(Setting(problem, tasks, job.seed, steps, replayed))
+    evaluation = Evaluation(problem, steps)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        callbacks=[*plan.callbacks, evaluation],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **problem.trainer_options,
+    )
+    trainer.fit(problem.model(job.lr), plan.loader)
+    return Record(
+        problem=job.problem,
+        method=job.method,
+        lr=job.lr,
+        seed=job.seed,
+        steps=evaluation.steps,
+        samples=[step * problem.batch_size for step in evaluation.steps],
+        seconds=evaluation.seconds,
+        scores=evaluation.scores,
+        draws=plan.draws(),
+        unit_of_draws=plan.unit_of_draws,
+        arms=plan.arms(),
+        budget=steps,
+        configuration=digest(problem, job.steps),
+        versions=versions(),
+    )
