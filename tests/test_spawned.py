@@ -63,6 +63,12 @@ def main(strategy):
     sys.stdout.write("again\n")
 
     callback = CurriculumCallback()
+    fit(callback, strategy, data=loader(), max_steps=12, devices=1)
+    fit(callback, "auto", data=loader(), max_steps=3, devices=1)  # nobody has looked at the history of the one before
+    assert callback.history.steps == callback.teacher.bandit.horizon == 3
+    sys.stdout.write("anew\n")
+
+    callback = CurriculumCallback()
     with pytest.raises(Exception, match="on purpose"):
         fit(callback, strategy, model=Failing(4), data=loader(), devices=1)
     with pytest.raises(RuntimeError, match="processes that failed, the last checkpoint has it"):
@@ -87,7 +93,7 @@ def test_a_training_in_processes_of_its_own_leaves_teacher_and_history(strategy,
     command = [sys.executable, "-m", "tests.test_spawned", strategy]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-    assert done.stdout.split() == ["one", "again", "error", *["module"][: strategy == "ddp_spawn"]]
+    assert done.stdout.split() == ["one", "again", "anew", "error", *["module"][: strategy == "ddp_spawn"]]
     assert not list(tmp_path.glob("curricula-*"))
 
 

@@ -261,7 +261,7 @@ def _digest(value: Any) -> str:
 
 def _add(found: Any, value: Any) -> None:
     if isinstance(value, Tensor):
-        dense = value.detach().to_dense() if value.is_sparse else value.detach()
+        dense = value.detach().to_dense() if value.layout != torch.strided else value.detach()
         flat = dense.cpu().reshape(-1).clone(memory_format=torch.contiguous_format)
         found.update(f"{value.dtype}{tuple(value.shape)}".encode())
         found.update(flat.view(torch.uint8).numpy().tobytes())

@@ -234,6 +234,23 @@ def test_a_training_step_that_returns_nothing_any_more_is_told(caplog):
     assert not any("finite" in message for message in caplog.messages)
 
 
+@pytest.mark.parametrize("signal", [None, GradientPredictionGain, PredictionGain])
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_a_step_is_measured_on_the_micro_batches_that_were_trained_on(signal, left_out, caplog):
+    class Half(Linear):
+        def training_step(self, batch, batch_idx):
+            return None if batch_idx % 4 == left_out else super().training_step(batch, batch_idx)
+
+    torch.manual_seed(0)
+    own = CurriculumCallback(signal=None if signal is None else signal())
+    loader = CurriculumLoader(noisy_tasks(), batch_size=8, steps_per_epoch=20)
+    with caplog.at_level(logging.WARNING, logger="curricula"):
+        trainer(own, max_epochs=2, accumulate_grad_batches=2).fit(Half(4), loader)
+    assert own.teacher.updates == own.history.steps == 20
+    assert np.isfinite(own.history.column("loss")).all()
+    assert not caplog.messages
+
+
 def test_a_first_batch_that_is_left_out_ends_no_training():
     own, _ = fit(PredictionGain(), 24, model=Refusing(lambda _, step: step < 3))
     assert own.teacher.updates == 21

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import random
+import warnings
 from collections import UserDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -736,6 +737,33 @@ class AfterTheStep(Animal):
 @animal
 class Accumulated(QueueInPlace):
     options: ClassVar[dict[str, Any]] = {"accumulate_grad_batches": 2}
+
+
+@animal
+class AccumulatedByThree(QueueInPlace):
+    """By a number that losses are not divided by without rounding."""
+
+    options: ClassVar[dict[str, Any]] = {"accumulate_grad_batches": 3}
+
+
+@animal
+class ReadOnlyArrays(Animal):
+    def build(self):
+        self.tables = [np.broadcast_to(np.float32(0.5), (4,)), np.frombuffer(b"abcd", dtype=np.uint8)]
+
+    def loss(self, inputs, targets):
+        return super().loss(inputs, targets) * float(self.tables[0][0])
+
+
+@animal
+class SparseRows(Animal):
+    def build(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, that such tensors are in beta
+            self.register_buffer("adjacent", torch.eye(4).to_sparse_csr())
+
+    def loss(self, inputs, targets):
+        return super().loss((self.adjacent @ inputs.T).T, targets)
 
 
 @animal
