@@ -1,7 +1,8 @@
 """Make ``text.tsv.gz`` from the translations of an installed Django.
 
-pip install django==5.2.19
-python -m examples.multilingual.extract
+python -m examples.multilingual.extract                                  # of the Django that is installed here
+python -m pip install --no-deps --target django-5.2.19 django==5.2.19    # or of one that lies in a folder
+python -m examples.multilingual.extract --django django-5.2.19/django
 """
 
 from __future__ import annotations
@@ -134,7 +135,9 @@ def installed_django() -> Path:
     """
     found = importlib.util.find_spec("django")
     if found is None or found.origin is None:
-        raise ModuleNotFoundError("Django is not installed here: pip install django==5.2.19, in an environment apart")
+        raise ModuleNotFoundError(
+            "Django is not installed here: pip install django==5.2.19, or name the folder of one with --django"
+        )
     return Path(found.origin).parent
 
 

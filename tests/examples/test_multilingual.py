@@ -136,7 +136,9 @@ def test_a_language_that_django_lacks_and_a_missing_django_are_errors(django, mo
     with pytest.raises(FileNotFoundError, match="no translations into 'zz'"):
         extract.extract(django, ["xx", "zz"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match="pip install django"):
+    with pytest.raises(
+        ModuleNotFoundError, match="pip install django==5.2.19, or name the folder of one with --django"
+    ):
         extract.installed_django()
 
 
