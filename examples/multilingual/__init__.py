@@ -12,7 +12,8 @@ languages have alphabets. Windows of 64 characters start anywhere and carry no s
 Under uniform sampling a run goes through a rich language about five times and through a poor one about 24 times, so the
 model has dropout. In a first setting, without dropout and with poor languages of 2,000 characters, uniform sampling
 memorized these and proportional sampling had the better mean (3.50 against 3.97). Sizes and dropout were changed for
-that reason, on one seed; now uniform sampling has the better mean and the better worst language.
+that reason, on one seed. On seeds 100 and 101 uniform sampling now has about the same mean as proportional sampling
+(3.34 and 3.37 against 3.38 and 3.38) and a much better worst language (3.79 and 3.84 against 4.23 and 4.26).
 """
 
 from examples.multilingual.data import held_out, tasks
