@@ -12,12 +12,13 @@ of the stories, the questions, and the number of supporting facts, with these si
 - Stories have at most 32 sentences. This cuts type 3 above all: a third of its stories would be longer. All three
   supporting facts of type 3 are needed, and no question of it needs a fourth.
 - Types 2 and 3 do not ask about objects whose place the story leaves open. Type 2 also asks about dropped objects.
-- Type 5 asks about the last gift. Type 9 has no "maybe". In type 10 the last statement about a person counts, and
-  half of the questions ask about a place that it names, so that the three answers all occur.
+- Type 5 asks about the last gift, and its sentences stay in the order of what happened. In type 10 the last statement
+  about a person counts alone, and half of the questions ask about a place that it names, so that yes, no and maybe
+  all occur.
 - In types 7 and 8 the objects start at one place and the asked number is drawn from those that occur, so that
   people carry two or three objects often enough. Lists are in alphabetical order.
 - Lists and paths are one answer token (``apple,milk``; ``s,w``): the network chooses one answer of 52.
-- Where wordings of the original generators and of the published files differ, the latter are followed.
+- Sentences are worded like those of the published files, from which the original generators differ a little.
 
 The network has two layers of attention over sentence vectors of width 64, in place of an LSTM with 512 units.
 

@@ -71,6 +71,11 @@ class AttentionNetwork(nn.Module):
             story: shape ``(batch, sentences, words)``, the last sentence in the last row.
             question: shape ``(batch, words)``.
         """
+        if story.shape[1:] != (len(self.distance) - 1, len(self.position)):
+            raise ValueError(
+                f"The stories have {story.shape[1]} sentences of {story.shape[2]} words, the model was made for "
+                f"{len(self.distance) - 1} of {len(self.position)}: give both the same sentences= and words=."
+            )
         text = torch.cat([story, question[:, None]], dim=1)
         present = (text != 0).any(dim=2)
         # Rows that are padding in the whole batch change nothing: most stories are far shorter than the longest.

@@ -43,7 +43,7 @@ def load(path: str | Path) -> list[Sample]:
     samples: list[Sample] = []
     sentences: dict[int, str] = {}
     previous = 0
-    for position, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for position, line in enumerate(Path(path).read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path}, line {position}"
@@ -66,13 +66,30 @@ def write(samples: Iterable[Sample], path: str | Path) -> None:
     """Write samples in the original format, each as a story of its own with one question at its end.
 
     ``load`` returns the same samples.
+
+    Raises:
+        ValueError: a text is empty, starts or ends with a space, or holds a tab or the end of a line, or a supporting
+            fact is not in the story; nothing is written.
     """
     lines: list[str] = []
     for sample in samples:
+        _check_writable(sample)
         lines += [f"{number} {sentence}" for number, sentence in enumerate(sample.story, 1)]
         support = " ".join(str(index + 1) for index in sample.support)
         lines.append(f"{len(sample.story) + 1} {sample.question}\t{sample.answer}\t{support}")
     Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _check_writable(sample: Sample) -> None:
+    for text in (*sample.story, sample.question, sample.answer):
+        if not text or text != text.strip() or any(sign in text for sign in "\t\n\r"):
+            raise ValueError(
+                f"{text!r} cannot be written: a text needs a letter, no space at its ends, and no tab or end of a line."
+            )
+    if sorted({*sample.support}) != [*sample.support] or not {*sample.support} <= {*range(len(sample.story))}:
+        raise ValueError(
+            f"The supporting facts are {sample.support}; allowed are indices below {len(sample.story)}, ascending."
+        )
 
 
 def _numbered(line: str, where: str) -> tuple[int, str]:

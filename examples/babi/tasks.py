@@ -29,7 +29,8 @@ def is_held_out(sample: Sample) -> bool:
 class Stream(IterableDataset[dict[str, Tensor]]):
     """An endless stream of samples of one type, generated on the fly.
 
-    Every iteration starts the same stream again. Workers of a loader yield different samples.
+    Every iteration starts the same stream again. Workers of a loader yield different samples; processes that train
+    together need a seed each.
 
     Args:
         name: of the type, a key of ``GENERATORS``.

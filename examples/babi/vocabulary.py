@@ -65,11 +65,13 @@ class Vocabulary:
         """Return the indices of one sentence, followed by padding.
 
         Raises:
-            ValueError: a word is not in the vocabulary, or the sentence has more than ``words`` words.
+            ValueError: a word is not in the vocabulary, or the sentence has no words or more than ``words``.
         """
         found = self._rows.get((sentence, words))
         if found is None:
             parts = tokens(sentence)
+            if not parts:
+                raise ValueError(f"{sentence!r} has no words; it would be taken for padding.")
             if unknown := [part for part in parts if part not in self.word_index]:
                 raise ValueError(
                     f"{sentence!r} has words outside the vocabulary: {', '.join(unknown)}. "
@@ -129,6 +131,8 @@ def vectorise(
     Raises:
         ValueError: something is not in the vocabulary or does not fit.
     """
+    if sentences < 1 or words < 1:
+        raise ValueError(f"sentences is {sentences} and words is {words}; both must be at least 1.")
     if sample.answer not in vocabulary.answer_index:
         raise ValueError(
             f"The answer {sample.answer!r} is not in the vocabulary. "
