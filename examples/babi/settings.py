@@ -19,10 +19,11 @@ BATCH_SIZE = 32
 """Samples per optimiser step: room for 8 types with 4 samples each. Graves et al. 2017 took 16 of one type."""
 
 BUDGET = 3_500
-"""Optimiser steps of the short setting. Types 1, 6, 9, 11, 12, 13 and 20 are solved, most others are under way."""
+"""Optimiser steps of the short setting, 75 seconds on one core. Uniform sampling in mixed batches (8 types with 4
+samples each) solves types 1, 6, 9, 11, 12, 13 and 20."""
 
 LONG_BUDGET = 20_000
-"""Optimiser steps of the long setting, for the claim of Graves et al. 2017 about the number of solved types."""
+"""Optimiser steps of the long setting, for the claim of Graves et al. 2017 about the number of solved types; 7 minutes."""
 
 LEARNING_RATES = (1e-3, 2e-3, 4e-3)
 """To tune over."""

@@ -1,5 +1,6 @@
 import os
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -102,6 +103,21 @@ def test_the_supporting_facts_alone_give_the_answer(name):
         facts = [sample.story[index] for index in sample.support]
         assert SOLVERS[name](facts, sample.question) == sample.answer
         assert sorted({*sample.support}) == [*sample.support]
+
+
+def test_the_last_sentence_about_an_object_is_among_the_facts_that_tell_where_it_is(any_seed):
+    for sample in samples(TYPES["qa2"], 300, any_seed):
+        thing = sample.question.split()[-1].rstrip("?")
+        assert max(index for index, sentence in enumerate(sample.story) if thing in sentence) in sample.support
+
+
+def test_a_shape_without_a_colour_is_the_only_one_of_its_kind(any_seed):
+    pattern = re.compile(r"((?:blue|pink|red|yellow) )?(rectangle|sphere|square|triangle)")
+    for sample in samples(TYPES["qa17"], 500, any_seed):
+        shapes = {*pattern.findall(" ".join(sample.story))}
+        assert len(shapes) == 3
+        for colour, kind in shapes:
+            assert colour or sum(other == kind for _, other in shapes) == 1
 
 
 SUPPORT = {  # numbers of supporting facts; one where nothing is said
