@@ -23,7 +23,8 @@ BUDGET = 3_500
 samples each) solves types 1, 6, 9, 11, 12, 13 and 20."""
 
 LONG_BUDGET = 20_000
-"""Optimiser steps of the long setting, for the claim of Graves et al. 2017 about the number of solved types; 7 minutes."""
+"""Optimiser steps of the long setting, for the claim of Graves et al. 2017 about the number of solved types: about
+7 minutes (reckoned from the short setting)."""
 
 LEARNING_RATES = (1e-3, 2e-3, 4e-3)
 """To tune over."""
