@@ -29,7 +29,8 @@ class Problem:
         held_out: from task name to a batch that is never trained on, whatever the seed.
         model: from a learning rate to an untrained module with ``score(batch) -> float``.
         goal: of the score, fixed before anything is compared.
-        of: what the goal is for: the score of the target, or the mean or the worst of the held-out tasks.
+        of: what the goal is for: the score of the target, the mean or the worst of the held-out tasks, or the number of
+            tasks that are solved.
         unit: of the score.
         higher_is_better: whether the score is to rise.
         target: name of the target task, if there is one.
@@ -37,6 +38,7 @@ class Problem:
         evaluate_every: steps between two evaluations.
         batch_size: samples per optimiser step.
         learning_rates: that every method may choose from, on tuning seeds.
+        task_goal: score from which on a task is solved, for a goal that is a number of them.
         mixes: whether samples of different tasks collate into one batch.
         trainer_options: options of the Trainer, such as gradient clipping.
     """
@@ -48,7 +50,7 @@ class Problem:
     held_out: Callable[[], Mapping[str, Any]]
     model: Callable[[float], Scored]
     goal: float
-    of: Literal["target", "mean", "worst"]
+    of: Literal["target", "mean", "worst", "solved"]
     unit: str
     higher_is_better: bool
     target: str | None
@@ -56,6 +58,7 @@ class Problem:
     evaluate_every: int
     batch_size: int
     learning_rates: Sequence[float]
+    task_goal: float | None = None
     mixes: bool = True
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,6 +70,8 @@ class Problem:
         """
         if self.of == "target" and self.target is None:
             raise ValueError(f"problem {self.name!r} has its goal for a target, and no target: give target=<task>")
+        if self.of == "solved" and self.task_goal is None:
+            raise ValueError(f"problem {self.name!r} has its goal for solved tasks: give task_goal=<score>")
         if not self.learning_rates:
             raise ValueError(f"problem {self.name!r} has no learning rate to choose from")
         for name in ("budget", "evaluate_every", "batch_size"):
@@ -74,21 +79,32 @@ class Problem:
                 raise ValueError(f"{name} of problem {self.name!r} must be at least 1, got {getattr(self, name)}")
 
     def reached(self, score: float) -> bool:
-        """Tell whether a score is at the goal or beyond."""
-        return score >= self.goal if self.higher_is_better else score <= self.goal
+        """Tell whether what the goal is for is at the goal or beyond."""
+        return score >= self.goal if self.rises else score <= self.goal
+
+    @property
+    def rises(self) -> bool:
+        """Whether what the goal is for is to rise."""
+        return self.higher_is_better or self.of == "solved"
 
     def summary(self, scores: Mapping[str, float]) -> dict[str, float]:
-        """Return the mean and the worst of the tasks' scores, and the target's, if there is one."""
+        """Return the mean and the worst of the tasks' scores, the target's, and how many tasks are solved."""
         values = list(scores.values())
         found = {
             "mean": sum(values) / len(values),
             "worst": min(values) if self.higher_is_better else max(values),
         }
-        return found if self.target is None else {**found, "target": scores[self.target]}
+        if self.target is not None:
+            found["target"] = scores[self.target]
+        if self.task_goal is not None:
+            sign = 1 if self.higher_is_better else -1
+            found["solved"] = float(sum(sign * value >= sign * self.task_goal for value in values))
+        return found
 
     def configuration(self) -> dict[str, Any]:
         """Return what decides the outcome of a run, as plain values: records of another one are not mixed in."""
-        plain = ("name", "goal", "of", "unit", "higher_is_better", "target", "budget", "evaluate_every", "batch_size")
+        goal = ("name", "goal", "of", "unit", "higher_is_better", "target", "task_goal")
+        plain = (*goal, "budget", "evaluate_every", "batch_size")
         return {name: getattr(self, name) for name in plain} | {
             "learning_rates": list(self.learning_rates),
             "trainer_options": dict(self.trainer_options),

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
+from examples import babi, multilingual
 from examples.compare.methods import named
 from examples.compare.problem import Problem, Scored
+from examples.digits import label_noise, noise_domains
 from examples.junk_arms import junk_arms
 from examples.parity_staircase import ParityModel, staircase
 from examples.parity_staircase.tasks import INPUTS
@@ -73,10 +75,57 @@ def _parity(workload: Workload) -> Problem:
     )
 
 
+def _of_package(package: Any, name: str, title: str, text: str, of: Any, evaluate_every: int, **others: Any) -> Problem:
+    """Return the problem of a package that has all of it under the usual names."""
+    return Problem(
+        name=name,
+        title=title,
+        text=text,
+        tasks=package.tasks,
+        held_out=package.held_out,
+        model=lambda lr: package.Model(lr=lr),
+        of=of,
+        unit=package.UNIT,
+        higher_is_better=package.HIGHER_IS_BETTER,
+        target=package.TARGET,
+        budget=package.BUDGET,
+        evaluate_every=evaluate_every,
+        batch_size=package.BATCH_SIZE,
+        learning_rates=package.LEARNING_RATES,
+        **{"goal": package.GOAL, **others},
+    )
+
+
+def _multilingual() -> Problem:
+    text = "Ten languages of unequal size, from Django's translations; the mean over languages matters, and the worst."
+    return _of_package(multilingual, "multilingual", "Multilingual characters", text, "mean", 100)
+
+
+def _noise_domains() -> Problem:
+    text = "Three domains of digits beside five of pure noise: a curriculum has to find out which is which."
+    return _of_package(noise_domains, "digits_noise", "Digits beside noise", text, "mean", 50)
+
+
+def _label_noise() -> Problem:
+    text = "Domains of digits of which a part has wrong labels: little is to be won here by any mixture."
+    return _of_package(label_noise, "digits_labels", "Digits with wrong labels", text, "mean", 50)
+
+
+def _babi() -> Problem:
+    text = "All twenty bAbI types in one model: how many are below 5 % error."
+    return _of_package(
+        babi, "babi", "bAbI", text, "solved", 250, goal=float(babi.SOLVED_GOAL), task_goal=babi.SOLVED_BELOW
+    )
+
+
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "parity_staircase": lambda: _parity(staircase()),
     "parity_staircase_8": lambda: _parity(staircase(duplicates=0)),
     "junk_arms_4_10_6": lambda: _parity(junk_arms()),
+    "multilingual": _multilingual,
+    "digits_noise": _noise_domains,
+    "digits_labels": _label_noise,
+    "babi": _babi,
 }
 
 

@@ -93,7 +93,7 @@ def choose_rates(
         for name in _with_replayed(methods):
             if METHODS[name].replays is None and METHODS[name].refuses(problem) is None:
                 found = {lr: _speed(problem, name, lr, records, seeds) for lr in problem.learning_rates}
-                best = max if problem.higher_is_better else min
+                best = max if problem.rises else min
                 chosen[problem.name, name] = best(found, key=lambda lr: found[lr])
         for name in _with_replayed(methods):
             replays = METHODS[name].replays

@@ -18,8 +18,8 @@ def markdown(rows: Sequence[Row], problem: Problem, by: str = "steps") -> str:
         problem: of the rows.
         by: what the goal is reached in.
     """
-    parts = [part for part in ("mean", "worst", "target") if rows and part in rows[0].final]
-    sign = ">=" if problem.higher_is_better else "<="
+    parts = [part for part in ("mean", "worst", "target", "solved") if rows and part in rows[0].final]
+    sign = ">=" if problem.rises else "<="
     head = [
         "method",
         "rate",

@@ -1,0 +1,310 @@
+"""The runner that compares methods: records, schedules, mixtures, statistics."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from examples.compare.__main__ import main
+from examples.compare.methods import METHODS, named
+from examples.compare.mixing import Mixture, Script, samples_of, shuffled, sizes_of, tempered, unimax
+from examples.compare.problem import Job, Problem, Scored
+from examples.compare.problems import PROBLEMS, Samples, problem_of
+from examples.compare.records import COLUMNS, Record, Records, digest, read, write_csv, write_parquet
+from examples.compare.schedule import choose_rates, expand, make_all, tuning_jobs
+from examples.compare.statistics import head_room, holm, ratio_of_medians, summarise, to_goal
+from examples.compare.tables import markdown
+from examples.compare.training import train
+
+DEADLY = "dies"
+
+
+class Line(Scored):
+    """Linear regression, scored by its loss."""
+
+    def __init__(self, lr):
+        super().__init__()
+        self.layer, self.lr = nn.Linear(2, 1), lr
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.mse_loss(self.layer(batch[0]), batch[1])
+
+    def score(self, batch):
+        return float(self.training_step(batch, 0))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr)
+
+
+def line(seed, scale, size):
+    inputs = torch.randn(size, 2, generator=torch.Generator().manual_seed(seed))
+    return TensorDataset(inputs, scale * inputs.sum(1, keepdim=True))
+
+
+def lines(seed):
+    return {"small": line(seed, 1.0, 40), "large": line(seed + 1000, 2.0, 120)}
+
+
+def toy(name="toy", **options):
+    usual = {
+        "tasks": lines,
+        "held_out": lambda: {name: task.tensors for name, task in lines(987_654).items()},
+        "model": Line,
+        "goal": 0.5,
+        "of": "target",
+        "unit": "loss",
+        "higher_is_better": False,
+        "target": "large",
+        "budget": 20,
+        "evaluate_every": 5,
+        "batch_size": 8,
+        "learning_rates": (0.01, 0.1),
+    }
+    return Problem(name=name, title=name, text=name, **{**usual, **options})
+
+
+class Deadly(Line):
+    """Ends its process in the middle of a training."""
+
+    def training_step(self, batch, batch_idx):
+        if batch_idx == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().training_step(batch, batch_idx)
+
+
+def toy_of(name):
+    return toy(name, model=Deadly) if name == DEADLY else toy(name)
+
+
+def test_a_mixture_follows_its_weights_and_reads_every_sample_once_a_pass():
+    mixture = Mixture(lines(0), [1.0, 3.0], batch_size=8, steps=100, seed=0, how="quotas")
+    batches = list(mixture)
+    assert len(batches) == len(mixture) == 100
+    assert mixture.counts.tolist() == [200, 600]
+    assert batches[0][0].shape == (8, 2)
+    rows = torch.cat([inputs for inputs, _ in batches])
+    own = [row for row in rows if (lines(0)["small"].tensors[0] == row).all(dim=1).any()]
+    assert len(torch.stack(own[:40]).unique(dim=0)) == 40
+
+
+@pytest.mark.parametrize(("how", "least"), [("independent", 2), ("one", 1)])
+def test_a_mixture_draws_tasks_per_sample_or_per_batch(how, least):
+    mixture = Mixture(lines(0), [1.0, 3.0], batch_size=8, steps=400, seed=0, how=how)
+    small = lines(0)["small"].tensors[0]
+    counts = [sum(bool((small == row).all(dim=1).any()) for row in inputs) for inputs, _ in mixture]
+    assert np.mean(counts) == pytest.approx(2.0, abs=0.4)
+    assert (set(counts) <= {0, 8}) == (least == 1)
+
+
+def test_quotas_are_exact_over_batches_that_do_not_divide():
+    mixture = Mixture({k: [torch.zeros(1)] for k in "abc"}, [1, 1, 1], batch_size=4, steps=3, seed=0, how="quotas")
+    for number, _ in enumerate(mixture, 1):
+        assert mixture.counts.sum() == 4 * number
+        assert np.ptp(mixture.counts) <= 1
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [1.0, -1.0], [math.nan, 1.0]])
+def test_weights_that_cannot_be_right_are_refused(weights):
+    with pytest.raises(ValueError, match="weights must be 2 numbers >= 0"):
+        Mixture(lines(0), weights, batch_size=8, steps=1, seed=0)
+
+
+def test_a_script_has_its_tasks_in_its_order():
+    tasks = {"a": [torch.zeros(1)], "b": [torch.ones(1)]}
+    assert [float(batch[0]) for batch in Script(tasks, [1, 0, 0, 1], batch_size=2, seed=0)] == [1.0, 0.0, 0.0, 1.0]
+    assert sorted(shuffled([1, 2, 3, 4], 0)) == [1, 2, 3, 4]
+
+
+def test_streams_are_read_on_and_sized_alike():
+    stream = Samples([(torch.arange(3.0), torch.arange(3.0))])
+    samples = samples_of(stream, np.random.default_rng(0))
+    assert [float(next(samples)[0]) for _ in range(5)] == [0.0, 1.0, 2.0, 0.0, 1.0]
+    assert sizes_of(lines(0)).tolist() == [40.0, 120.0]
+    assert sizes_of({"a": stream, "b": stream}).tolist() == [1.0, 1.0]
+
+
+def test_temperatures_and_unimax_by_hand():
+    sizes = np.array([1.0, 16.0])
+    assert tempered(sizes, 1.0).round(4).tolist() == [0.0588, 0.9412]
+    assert tempered(sizes, 2.0).tolist() == [0.2, 0.8]
+    assert tempered(sizes, math.inf).tolist() == [0.5, 0.5]
+    with pytest.raises(ValueError, match="temperature must be > 0"):
+        tempered(sizes, 0.0)
+    assert unimax(np.array([100.0, 100.0]), 50).tolist() == [0.5, 0.5]
+    assert unimax(np.array([1000.0, 10.0, 20.0]), 300, most_passes=2).round(4).tolist() == [0.8, 0.0667, 0.1333]
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.replays is None])
+def test_every_method_trains_and_says_what_it_trained_on(name):
+    record = train(toy(), Job("toy", name, 0.1, 3))
+    assert record.steps == [5, 10, 15, 20]
+    assert record.samples == [40, 80, 120, 160]
+    assert set(record.scores) == {"small", "large"}
+    assert sum(record.draws) == (20 if record.unit_of_draws == "batches" else 160)
+    assert (record.arms is None) == (record.unit_of_draws == "samples")
+    if record.arms is not None:
+        assert np.bincount(record.arms, minlength=2).tolist() == record.draws
+    again = train(toy(), Job("toy", name, 0.1, 3))
+    assert again.scores == record.scores
+
+
+def test_a_replay_has_the_mixture_or_the_draws_of_its_run():
+    original = train(toy(), Job("toy", "curriculum", 0.1, 3))
+    shuffle = train(toy(), Job("toy", "curriculum, replayed: its draws, shuffled", 0.1, 3), original)
+    assert sorted(shuffle.arms) == sorted(original.arms)
+    assert shuffle.arms != original.arms
+    mixed = train(toy(), Job("toy", "curriculum, replayed: its mixture, mixed", 0.1, 3), original)
+    assert sum(mixed.draws) == 160
+    with pytest.raises(ValueError, match="no run to replay"):
+        train(toy(), Job("toy", "curriculum, replayed: its mixture, mixed", 0.1, 3))
+
+
+def test_what_does_not_exist_or_fit_is_told_with_what_does():
+    with pytest.raises(ValueError, match="no method 'uniform mixed': did you mean 'uniform, mixed'"):
+        named("method", "uniform mixed", METHODS)
+    with pytest.raises(ValueError, match="no problem 'digit_noise': did you mean 'digits_noise'"):
+        problem_of("digit_noise")
+    with pytest.raises(ValueError, match="cannot be used on 'toy': the problem has no target"):
+        train(toy(of="mean", target=None), Job("toy", "target only", 0.1, 0))
+    with pytest.raises(ValueError, match="do not collate into one batch"):
+        train(toy(mixes=False), Job("toy", "uniform, mixed", 0.1, 0))
+    with pytest.raises(ValueError, match="goal for a target, and no target"):
+        toy(target=None)
+    with pytest.raises(ValueError, match="give task_goal"):
+        toy(of="solved")
+
+
+def test_records_are_read_back_and_those_of_another_configuration_are_refused(tmp_path):
+    records, job = Records(tmp_path / "records"), Job("toy", "uniform, mixed", 0.1, 3)
+    assert records.get(job, toy()) is None
+    record = train(toy(), job)
+    records.add(job, record)
+    assert records.get(job, toy()) == record
+    assert records.all() == [record]
+    assert record.configuration == digest(toy())
+    assert {"torch", "numpy", "pytorch-lightning", "python"} <= set(record.versions)
+    with pytest.raises(ValueError, match=r"another configuration of 'toy'.*must not be mixed"):
+        records.get(job, toy(goal=0.4))
+    records.path(job).write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="no record of a run"):
+        records.get(job, toy())
+    records.path(job).write_text(json.dumps({"format": 99}), encoding="utf-8")
+    with pytest.raises(ValueError, match="format 99"):
+        read(records.path(job))
+
+
+def test_rows_are_written_for_every_evaluation_and_task(tmp_path):
+    record = train(toy(), Job("toy", "uniform, mixed", 0.1, 3))
+    lines_written = write_csv([record], tmp_path / "runs.csv").read_text().splitlines()
+    assert lines_written[0] == ",".join(COLUMNS)
+    assert len(lines_written) == 1 + 4 * 2
+    from pyarrow import parquet
+
+    table = parquet.read_table(write_parquet([record], tmp_path / "runs.parquet"))
+    assert table.num_rows == 8
+    assert table.column_names == list(COLUMNS)
+
+
+def test_jobs_are_made_once_and_replays_after_their_runs(tmp_path):
+    records = Records(tmp_path)
+    methods = ["uniform, mixed", "curriculum, replayed: its draws, shuffled"]
+    tuning = tuning_jobs([toy()], methods)
+    assert len(tuning) == 2 * 2 * 2  # two methods that are run themselves, two rates, two seeds
+    assert make_all(tuning, toy_of, records) == []
+    rates = choose_rates([toy()], methods, records)
+    assert set(rates.values()) <= {0.01, 0.1}
+    assert rates["toy", methods[1]] == rates["toy", "curriculum"]
+    jobs = expand([toy()], methods, range(100, 102), rates)
+    assert len(jobs) == 6
+    seen = []
+    assert make_all(jobs, toy_of, records, report=lambda done, total, job: seen.append((done, total))) == []
+    assert seen == [(number, 6) for number in range(1, 7)]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert make_all(jobs, toy_of, records) == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_a_process_that_dies_takes_no_other_run_with_it(tmp_path):
+    records = Records(tmp_path)
+    jobs = [Job(name, "uniform, mixed", 0.1, seed) for seed in (0, 1) for name in ("toy", DEADLY)]
+    failures = make_all(jobs, toy_of, records, processes=2)
+    assert [failure.job.problem for failure in failures] == [DEADLY, DEADLY]
+    assert {failure.error for failure in failures} == {"its process died"}
+    assert len(records.all()) == 2
+
+
+def test_an_error_of_one_run_is_told_and_the_others_go_on(tmp_path):
+    jobs = [Job("toy", "no such method", 0.1, 0), Job("toy", "uniform, mixed", 0.1, 0)]
+    with pytest.raises(KeyError):
+        make_all(jobs, toy_of, Records(tmp_path))
+    jobs[0] = Job("toy", "target only", 0.1, 0, steps=-1)
+    failures = make_all(jobs, toy_of, Records(tmp_path))
+    assert len(failures) == 1
+    assert len(Records(tmp_path).all()) == 1
+
+
+def recorded(method, seed, scores, problem="toy"):
+    steps = [5 * (place + 1) for place in range(len(scores))]
+    return Record(
+        problem, method, 0.1, seed, steps, [8 * s for s in steps], [float(s) for s in steps],
+        {"small": [0.1] * len(scores), "large": scores}, [1, 1], "batches", None, 20, "x", {},
+    )  # fmt: skip
+
+
+def test_statistics_by_hand():
+    assert to_goal(recorded("m", 0, [0.9, 0.5, 0.4]), toy()) == 10.0
+    assert to_goal(recorded("m", 0, [0.9, 0.5]), toy(), "samples") == 80.0
+    assert to_goal(recorded("m", 0, [0.9, 0.6]), toy()) == math.inf
+    with pytest.raises(ValueError, match="one of"):
+        to_goal(recorded("m", 0, [0.9]), toy(), "hours")
+    assert holm([0.01, 0.04, 0.03]) == [0.03, 0.06, 0.06]
+    assert ratio_of_medians([4.0, 4.0], [2.0, 2.0]) == (2.0, 2.0, 2.0)
+    ratio, low, high = ratio_of_medians([10.0, 12.0, 14.0, 16.0], [5.0, 6.0, 7.0, math.inf])
+    assert ratio == 2.0
+    assert low < 2.0 < high
+    assert math.isnan(ratio_of_medians([math.inf], [math.inf])[0])
+
+
+def test_a_table_has_the_medians_and_says_never():
+    base = [recorded("uniform, mixed", seed, [0.9, 0.9, 0.9, 0.4]) for seed in range(8)]
+    fast = [recorded("fast", seed, [0.9, 0.4]) for seed in range(8)]
+    never = [recorded("never", seed, [0.9, 0.9]) for seed in range(8)]
+    rows = summarise([*base, *fast, *never], toy(), "uniform, mixed")
+    found = {row.method: row for row in rows}
+    assert (found["fast"].ratio, found["fast"].solved, found["never"].solved) == (2.0, 8, 0)
+    assert found["never"].ratio == 0.0
+    assert found["fast"].p < 0.01
+    assert found["uniform, mixed"].p is None
+    assert head_room(rows, ["fast", "uniform, mixed"], "uniform, mixed") == 2.0
+    text = markdown(rows, toy())
+    order = [line.split(" | ")[0].strip("| ") for line in text.splitlines()[2:]]
+    assert order == ["fast", "uniform, mixed", "never"]
+    assert "| 8/8 | 10 [10 - 10] | 2.00 [2.00 - 2.00] |" in text
+    assert "never [never - never]" in text
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_every_problem_is_trained_on_for_some_steps(name):
+    problem = problem_of(name)
+    record = train(problem, Job(name, "uniform, mixed", problem.learning_rates[0], 7, steps=3))
+    assert record.steps == [3]
+    assert set(record.scores) <= set(problem.tasks(7))
+    assert all(math.isfinite(value) for values in record.scores.values() for value in values)
+    assert problem.summary(record.at(-1))[problem.of] is not None
+
+
+def test_the_command_lists_refuses_and_goes_on(tmp_path, capsys):
+    assert main(["list"]) == 0
+    assert "uniform, mixed" in capsys.readouterr().out
+    assert main(["run", "--problems", "digit_noise", "--out", str(tmp_path)]) == 2
+    assert "did you mean 'digits_noise'" in capsys.readouterr().err
+    assert main(["table", "--out", str(tmp_path / "nothing")]) == 2
+    assert "has no records" in capsys.readouterr().err
