@@ -3,10 +3,10 @@
 One task per number of digits, "Learning to Execute", arXiv 1410.4615, and "Teacher-Student Curriculum Learning", arXiv
 1707.00183. Both numbers of a sum come one after the other, so that the network has to hold the first in memory.
 
-Training on the target alone does not fail at this size, as it does in the papers: after 14,000 updates it had .96
-of the target right, uniform mixed sampling .65 (one seed each). So a good result here says how fast a method comes to long
-sums, not that a curriculum is needed. With 5 digits the target alone had none right after 12,500 updates, but uniform
-sampling only .01 after 12,000, too few to tell the two apart.
+Training on the target alone does not fail at this size, as it does in the papers: in a prototype of the same form it
+had .96 of the target right after 14,000 updates, uniform mixed sampling .65 (one seed each). So a good result here says
+how fast a method comes to long sums, not that a curriculum is needed. With 5 digits the target alone had none right
+after 12,500 updates, but uniform mixed sampling only .01 after 12,000: too few to tell the two apart.
 
 Simplified: up to 4 digits instead of 9, an LSTM of 64 units that reads and writes instead of an encoder and a decoder,
 numbers from the last digit to the first, and both of the same length.

@@ -97,7 +97,8 @@ def is_held_out(pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     bits += np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ bits >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ bits >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return (bits ^ bits >> np.uint64(31)) % np.uint64(RESERVED) == 0
+    found: npt.NDArray[np.bool_] = (bits ^ bits >> np.uint64(31)) % np.uint64(RESERVED) == 0
+    return found
 
 
 def write(pairs: npt.NDArray[np.int64], digits: int) -> tuple[Tensor, Tensor]:
