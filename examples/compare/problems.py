@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
-from examples import babi, multilingual
+from examples import addition, babi, multilingual, ngram
 from examples.compare.methods import named
 from examples.compare.problem import Problem, Scored
 from examples.digits import label_noise, noise_domains
@@ -111,6 +111,18 @@ def _label_noise() -> Problem:
     return _of_package(label_noise, "digits_labels", "Digits with wrong labels", text, "mean", 50)
 
 
+def _ngram() -> Problem:
+    text = "Characters of Kneser-Ney sources of orders 0 to 10: the target is the highest (Graves et al. 2017)."
+    options = {"gradient_clip_val": ngram.GRADIENT_CLIP}
+    return _of_package(ngram, "ngram", "n-grams", text, "target", 100, trainer_options=options)
+
+
+def _addition() -> Problem:
+    text = "Sums of numbers of one to four digits. Four digits alone are enough to learn them: no curriculum is needed."
+    options = {"gradient_clip_val": addition.GRADIENT_CLIP}
+    return _of_package(addition, "addition", "Decimal addition", text, "target", 500, trainer_options=options)
+
+
 def _babi() -> Problem:
     text = "All twenty bAbI types in one model: how many are below 5 % error."
     return _of_package(
@@ -126,6 +138,8 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "digits_noise": _noise_domains,
     "digits_labels": _label_noise,
     "babi": _babi,
+    "ngram": _ngram,
+    "addition": _addition,
 }
 
 
