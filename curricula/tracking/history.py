@@ -163,7 +163,10 @@ class CurriculumHistory:
             ('hard', 'harder', 'easy')
         """
         known = check_names(tasks)
-        names = (*known, *(name for name in self.tasks if name not in set(known)))
+        if known == self.tasks:
+            return
+        first = set(known)
+        names = (*known, *(name for name in self.tasks if name not in first))
         if names == self.tasks:
             return
         carried = carried_arms(self.tasks, names)
