@@ -521,13 +521,17 @@ def test_a_signal_may_refuse_a_module():
         trainer(CurriculumCallback(signal=Picky()), max_steps=5).fit(Linear(), loader())
 
 
-def test_a_training_step_without_a_loss_is_refused_under_prediction_gain():
+def test_a_training_step_that_never_returns_a_loss_is_told_as_that(caplog):
     class Lossless(Linear):
         def training_step(self, batch, batch_idx):
             return None
 
-    with pytest.raises(MisconfigurationException, match=r"`training_step` returned no loss.*define `curriculum_loss"):
-        trainer(CurriculumCallback(signal=PredictionGain()), max_steps=5).fit(Lossless(), loader())
+    callback = CurriculumCallback(signal=PredictionGain())
+    trainer(callback, max_steps=25).fit(Lossless(), loader())
+    assert callback.teacher.updates == 0
+    told = [message for message in caplog.messages if "training_step returned None" in message]
+    assert len(told) == 2
+    assert "It must return a loss" in told[1]
 
 
 @pytest.mark.parametrize("signal", [PredictionGain, FirstOrderPredictionGain, GradientPredictionGain])

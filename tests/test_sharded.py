@@ -270,7 +270,7 @@ def test_a_strategy_that_nobody_has_tried_is_refused_with_several_processes_only
 
 
 def test_the_check_is_made_when_training_starts(monkeypatch):
-    monkeypatch.setattr("curricula.trainers._is_strategy", lambda trainer, *names: "FSDPStrategy" in names)
+    monkeypatch.setattr("curricula.setups.is_strategy", lambda trainer, *names: "FSDPStrategy" in names)
     assert "WORLD_SIZE" not in os.environ
     with pytest.raises(MisconfigurationException, match="keeps these in pieces"):
         trainer(CurriculumCallback(), max_steps=1).fit(

@@ -69,7 +69,8 @@ def test_a_step_cut_short_counts_what_it_has_and_teaches_nothing_without_a_secon
     by_hand = [model.gain(0, 4, 2), model.gain(4, 8, 6)]
     assert progress[:2] == pytest.approx(by_hand, rel=1e-10)
     assert math.isnan(progress[2])
-    assert callback.teacher.skipped[int(callback.history.column("arm")[2])] == 1
+    assert callback.teacher.updates == 2
+    assert sum(callback.teacher.skipped) == 0
     model = ByHand()
     progress = fit(model, steps=7, accumulate_grad_batches=4).history.column("progress")
     assert progress[1] == pytest.approx(model.gain(4, 7, 6), rel=1e-10)
