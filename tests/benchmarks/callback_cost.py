@@ -25,7 +25,7 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from torch import Tensor, nn
 
 from curricula import CurriculumCallback, CurriculumLoader
-from curricula.signals import GradientPredictionGain, PredictionGain, Signal, Step
+from curricula.signals import FirstOrderPredictionGain, GradientPredictionGain, PredictionGain, Signal, Step
 from examples.comparison import quiet
 
 
@@ -125,6 +125,7 @@ def measure(steps: int, rounds: int) -> dict[str, Any]:
         "curriculum, N = 10": lambda: _curriculum(steps, 10, Loss()),
         "curriculum, N = 169": lambda: _curriculum(steps, 169, Loss()),
         "curriculum, N = 10,000": lambda: _curriculum(steps, 10_000, Loss()),
+        "curriculum + default signal, N = 169": lambda: _curriculum(steps, 169, FirstOrderPredictionGain()),
         "curriculum + GradientPredictionGain, N = 169": lambda: _curriculum(steps, 169, GradientPredictionGain()),
         "curriculum + PredictionGain, N = 169": lambda: _curriculum(steps, 169, PredictionGain()),
     }
