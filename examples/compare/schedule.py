@@ -17,8 +17,8 @@ from examples.compare.training import quiet, train
 TUNING_SEEDS = (0, 1)
 """Seeds on which learning rates are chosen."""
 
-FIRST_SEED = 100
-"""Seeds from here on are reported; nothing is chosen on them."""
+FIRST_SEED = 1_000
+"""Seeds from here on are reported; nothing is chosen on them. Goals and sizes of some problems were, on 100 to 103."""
 
 _ATTEMPTS = 2
 
