@@ -324,3 +324,26 @@ def test_closures_that_are_called_again_count_once_with_the_first_loss_and_gradi
     assert progress == pytest.approx([norm for _, norm in firsts.values()][::-1], rel=1e-5)
     expected = [math.nan] * 5 if manual else [loss for loss, _ in firsts.values()][::-1]
     assert watch.losses == pytest.approx(expected, nan_ok=True)
+
+
+def test_hooks_of_an_optimiser_that_clear_its_gradients_change_no_gain():
+    def clear(optimizer, *_):
+        optimizer.zero_grad(set_to_none=False)
+
+    class Hooked(Linear):
+        def configure_optimizers(self):
+            optimizer = super().configure_optimizers()
+            if self.hooked:
+                optimizer.register_step_post_hook(clear)
+            return optimizer
+
+    found = []
+    for hooked in (False, True):
+        torch.manual_seed(0)
+        model, callback = Hooked(4), CurriculumCallback()
+        model.hooked = hooked
+        loader = CurriculumLoader(noisy_tasks(), batch_size=8, steps_per_epoch=10)
+        trainer(callback, max_steps=10).fit(model, loader)
+        found.append(callback.history.column("progress").tolist())
+    assert found[0] == found[1]
+    assert all(gain > 0 for gain in found[0])
