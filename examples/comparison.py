@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import logging
 import math
 import multiprocessing
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -39,6 +37,7 @@ from curricula.signals import (
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Comparison, Curve
 from curricula.tracking.report import Section, write_report
+from examples.compare.training import quiet
 from examples.junk_arms import junk_arms
 from examples.parity_staircase import staircase
 from examples.parity_staircase.model import VariationalParityModel
@@ -262,15 +261,6 @@ def train(
         seconds,
         None if path is None else str(callback.history.save(path)),
     )
-
-
-def quiet(threads: int = 1) -> None:
-    """Silence Lightning's hints, and give this process so many threads."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    torch.set_num_threads(threads)
 
 
 def add_run_options(parser: argparse.ArgumentParser, out: Path) -> None:

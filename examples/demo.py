@@ -19,7 +19,8 @@ from pytorch_lightning.loggers import WandbLogger
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.figures import comparison_figure, losses_figure, policy_figure, syllabus_figure
 from curricula.tracking.report import Section, write_report
-from examples.comparison import WORKLOADS, Run, comparison, markdown, quiet, save, table, train
+from examples.compare.training import quiet
+from examples.comparison import WORKLOADS, Run, comparison, markdown, save, table, train
 from examples.workload import Workload
 
 METHODS = ("curriculum", "uniform")

@@ -19,7 +19,8 @@ from curricula.tracking import CurriculumHistory
 from curricula.tracking.figures import losses_figure, policy_figure
 from curricula.tracking.report import Section, write_report
 from curricula.tracking.summary import effective_numbers, shares
-from examples.comparison import Run, quiet, train
+from examples.compare.training import quiet
+from examples.comparison import Run, train
 from examples.junk_arms import junk_arms
 from examples.parity_staircase import staircase
 from examples.workload import Workload

@@ -52,6 +52,7 @@ def test_imports_point_downwards_only():
         "checks",
         "batches",
         "encoding",
+        "generators",
         "state",
         "randomness",
         "task_names",
@@ -78,8 +79,18 @@ def test_imports_point_downwards_only():
     ]
     allowed = {
         "randomness": {"state"},
-        "signals": {"batches", "checks", "randomness", "teacher", "variational"},
-        "data": {"bandits", "batches", "checks", "encoding", "randomness", "state", "task_names", "teacher"},
+        "signals": {"batches", "checks", "generators", "randomness", "teacher", "variational"},
+        "data": {
+            "bandits",
+            "batches",
+            "checks",
+            "encoding",
+            "generators",
+            "randomness",
+            "state",
+            "task_names",
+            "teacher",
+        },
     }
     package = Path(curricula.__file__).parent
     for path in package.rglob("*.py"):

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from curricula.generators import generator_state, set_generator_state
+
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _ENTRIES = 16
 """How many entries of a container are looked at: a dataset may be a list of a million samples."""
@@ -64,24 +66,9 @@ def _is_full(cell: Any) -> bool:
 @contextmanager
 def left_alone(generators: list[Any]) -> Iterator[None]:
     """Put generators back to where they were."""
-    states = [_state(generator) for generator in generators]
+    states = [generator_state(generator) for generator in generators]
     try:
         yield
     finally:
         for generator, state in zip(generators, states, strict=True):
-            _restore(generator, state)
-
-
-def _state(generator: Any) -> Any:
-    if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
-    return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
-
-
-def _restore(generator: Any, state: Any) -> None:
-    if isinstance(generator, np.random.Generator):
-        generator.bit_generator.state = state
-    elif isinstance(generator, random.Random):
-        generator.setstate(state)
-    else:
-        generator.set_state(state)
+            set_generator_state(generator, state)

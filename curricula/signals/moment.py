@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from curricula.batches import attributes_of, set_attributes
+from curricula.generators import generator_state, set_generator_state
 from curricula.signals.lazy_layers import LazyLayers
 from curricula.signals.random_state import RandomState
 from curricula.signals.reach import ATOMS, MANY, Kind, Unread, held_by, kind_of
-from curricula.signals.values import KeptTensors, generator_state, place_of, set_generator_state
+from curricula.signals.values import KeptTensors, place_of
 
 if TYPE_CHECKING:
     from curricula.signals.surroundings import Surroundings

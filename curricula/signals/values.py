@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -73,33 +71,6 @@ def _set_version(tensor: Tensor, version: int) -> None:
         set_counter((tensor,), (version,))
     except TypeError:  # torch before 2.6
         set_counter(tensor, version)
-
-
-def generator_state(generator: Any) -> Any:
-    """Return the state of a generator of torch, numpy or Python."""
-    if isinstance(generator, torch.Generator):
-        return generator.get_state()
-    if isinstance(generator, random.Random):
-        return generator.getstate()
-    if isinstance(generator, np.random.RandomState):
-        return generator.get_state(legacy=False)
-    return _bits(generator).state
-
-
-def set_generator_state(generator: Any, state: Any) -> None:
-    """Put a generator back to a state."""
-    if isinstance(generator, torch.Generator):
-        generator.set_state(state)
-    elif isinstance(generator, random.Random):
-        generator.setstate(state)
-    elif isinstance(generator, np.random.RandomState):
-        generator.set_state(state)
-    else:
-        _bits(generator).state = state
-
-
-def _bits(generator: Any) -> Any:
-    return generator.bit_generator if isinstance(generator, np.random.Generator) else generator
 
 
 def place_of(tensor: Tensor) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -136,7 +136,3 @@ class Job:
         if self.steps is not None:
             parts.append(f"steps={self.steps}")
         return "__".join(part.replace(" ", "_").replace("/", "_") for part in parts)
-
-    def plain(self) -> dict[str, Any]:
-        """Return the job as plain values."""
-        return asdict(self)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.signals import FirstOrderPredictionGain, GradientPredictionGain, PredictionGain, Signal, Step
-from examples.comparison import quiet
+from examples.compare.training import quiet
 
 
 class Loss(Signal):

@@ -31,7 +31,7 @@ from curricula import Teacher
 from curricula.signals import PredictionGain
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.loggers import Loggers
-from examples.comparison import quiet
+from examples.compare.training import quiet
 from examples.repeat_copy import repeat_copy
 
 

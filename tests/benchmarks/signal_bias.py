@@ -32,7 +32,8 @@ from curricula.signals import (
     Step,
     UnbiasedGradientPredictionGain,
 )
-from examples.comparison import in_halves, quiet
+from examples.compare.training import quiet
+from examples.comparison import in_halves
 from examples.junk_arms import junk_arms
 from tests.benchmarks.signal_fidelity import Together
 

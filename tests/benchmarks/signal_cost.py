@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from curricula import CurriculumCallback, CurriculumLoader, signals
 from curricula.bandits import FixedPolicy
 from curricula.variational import Variational
-from examples.comparison import quiet
+from examples.compare.training import quiet
 from examples.repeat_copy import repeat_copy
 from examples.repeat_copy.model import VariationalRepeatCopyModel
 

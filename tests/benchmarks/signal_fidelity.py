@@ -30,7 +30,8 @@ from curricula.signals import (
     Signal,
     Step,
 )
-from examples.comparison import WORKLOADS, quiet
+from examples.compare.training import quiet
+from examples.comparison import WORKLOADS
 from examples.workload import Workload
 from tests.benchmarks.signal_cost import Transformer
 
