@@ -1,5 +1,6 @@
 """Compare methods on problems.
 
+python -m examples.compare run                          # everything that is published: 3 hours on two cores
 python -m examples.compare run --problems parity_staircase_8 --methods "uniform, mixed" curriculum --seeds 8
 python -m examples.compare table --out runs/compare
 python -m examples.compare list
@@ -20,8 +21,9 @@ from pathlib import Path
 from examples.compare.methods import METHODS, named
 from examples.compare.problem import Job, Problem
 from examples.compare.problems import PROBLEMS, problem_of
+from examples.compare.published import PUBLISHED
 from examples.compare.records import Records, write_csv
-from examples.compare.schedule import FIRST_SEED, choose_rates, expand, make_all, tuning_jobs
+from examples.compare.schedule import FIRST_SEED, Failure, choose_rates, expand, make_all, tuning_jobs
 from examples.compare.statistics import BY, summarise
 from examples.compare.tables import markdown
 
@@ -37,15 +39,19 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        kept = "what was recorded is kept, and the same command goes on from there"
+        print(f"cannot go on: {error}. Make room or give another --out; {kept}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(required=True)
     run = actions.add_parser("run", help="make the runs that are missing, and print the tables")
-    run.add_argument("--problems", nargs="+", default=list(PROBLEMS))
-    run.add_argument("--methods", nargs="+", default=list(METHODS))
-    run.add_argument("--seeds", type=int, default=8, help="runs of each method that are reported")
+    run.add_argument("--problems", nargs="+", default=list(PUBLISHED), help="those that are published")
+    run.add_argument("--methods", nargs="+", default=None, help="instead of those that are published of each problem")
+    run.add_argument("--seeds", type=int, default=None, help="runs of each method that are reported, instead of 6 or 8")
     run.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
     run.add_argument("--lr", type=float, default=None, help="one learning rate for all, without tuning")
     run.set_defaults(action=_run)
@@ -61,31 +67,47 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     problems = [problem_of(name) for name in options.problems]
-    for name in (*options.methods, options.baseline):
+    for name in (*(options.methods or ()), options.baseline):
         named("method", name, METHODS)
-    records, start = Records(options.out), time.perf_counter()
-
-    def say(done: int, total: int, job: Job) -> None:
-        print(f"{done}/{total}  {time.perf_counter() - start:6.0f} s  {job.key}", flush=True)
-
-    failures = []
-    if options.lr is None:
-        jobs = tuning_jobs(problems, options.methods)
-        print(f"tuning: {len(jobs)} runs", flush=True)
-        failures = make_all(jobs, problem_of, records, processes=options.jobs, report=say)
-        if failures:
-            return _tell(failures)
-        rates = choose_rates(problems, options.methods, records)
-    else:
-        rates = {(problem.name, name): options.lr for problem in problems for name in METHODS}
-    jobs = expand(problems, options.methods, range(FIRST_SEED, FIRST_SEED + options.seeds), rates)
-    print(f"reported: {len(jobs)} runs", flush=True)
-    failures = make_all(jobs, problem_of, records, processes=options.jobs, report=say)
+    records = Records(options.out)
+    failures = [failure for problem in problems for failure in _run_problem(problem, records, options)]
     _print_tables(records, problems, options)
     return _tell(failures)
 
 
-def _tell(failures: Sequence[object]) -> int:
+def _run_problem(problem: Problem, records: Records, options: argparse.Namespace) -> list[Failure]:
+    methods = _methods(problem, options)
+    if options.lr is None:
+        failures = _make(f"{problem.name}, tuning", tuning_jobs([problem], methods), records, options)
+        if failures:
+            return failures
+        rates = choose_rates([problem], methods, records)
+    else:
+        rates = {(problem.name, name): options.lr for name in METHODS}
+    seeds = range(FIRST_SEED, FIRST_SEED + (options.seeds or problem.seeds))
+    return _make(f"{problem.name}, reported", expand([problem], methods, seeds, rates), records, options)
+
+
+def _methods(problem: Problem, options: argparse.Namespace) -> Sequence[str]:
+    asked: Sequence[str] | None = getattr(options, "methods", None)
+    return asked or PUBLISHED.get(problem.name, tuple(METHODS))
+
+
+def _make(title: str, jobs: Sequence[Job], records: Records, options: argparse.Namespace) -> list[Failure]:
+    start, before = time.perf_counter(), None
+
+    def say(done: int, total: int, job: Job) -> None:
+        nonlocal before
+        before = done - 1 if before is None else before
+        seconds = time.perf_counter() - start
+        left = seconds / (done - before) * (total - done)
+        print(f"{title} {done}/{total}, about {left / 60:.0f} min left: {job.key}", flush=True)
+
+    print(f"{title}: {len(jobs)} runs", flush=True)
+    return make_all(jobs, problem_of, records, processes=options.jobs, report=say)
+
+
+def _tell(failures: Sequence[Failure]) -> int:
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     return 1 if failures else 0
@@ -107,7 +129,7 @@ def _print_tables(records: Records, problems: list[Problem], options: argparse.N
         print(f"\n{problem.title}\n\n{markdown(rows, problem, options.by)}")
         for name, method in METHODS.items():
             reason = method.refuses(problem)
-            if reason is not None and name in getattr(options, "methods", METHODS):
+            if reason is not None and name in _methods(problem, options):
                 print(f"\n{name}: left out, since {reason}.")
     print(f"\nall rows: {write_csv(reported, options.out / 'runs.csv')}")
 

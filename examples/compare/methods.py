@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ class Plan:
         draws: what was trained on of each task, asked when the training is over.
         unit_of_draws: ``"batches"`` or ``"samples"``.
         arms: task of every batch, asked when the training is over; ``None`` where a batch has several.
+        on_scores: told the held-out scores at every evaluation.
     """
 
     loader: Any
@@ -67,6 +68,7 @@ class Plan:
     draws: Callable[[], list[int]]
     unit_of_draws: str
     arms: Callable[[], list[int] | None]
+    on_scores: Callable[[Mapping[str, float]], None] = lambda scores: None
 
 
 def _never(problem: Problem) -> str | None:
@@ -99,10 +101,31 @@ def _mixed(weigh: Callable[[Setting], Weights], how: Any = "independent") -> Cal
             steps=setting.steps,
             seed=setting.seed,
             how=how,
+            collate=setting.problem.collate,
         )
         return Plan(mixture, [], mixture.counts.tolist, "samples", lambda: None)
 
     return make
+
+
+def _by_hand(setting: Setting) -> Plan:
+    """Half of the samples are of the first task in order that is not solved, half of all tasks in order alike.
+
+    Source: the combined strategy of Zaremba & Sutskever 2014 (arXiv:1410.4615, section 5).
+    """
+    problem, names = setting.problem, list(setting.tasks)
+    order = list(problem.order or ())
+    plan = _mixed(lambda _: _syllabus(names, order, order[0]))(setting)
+
+    def go_on(scores: Mapping[str, float]) -> None:
+        current = next((name for name in order if not problem.solves(scores[name])), order[-1])
+        plan.loader.reweight(_syllabus(names, order, current))
+
+    return replace(plan, on_scores=go_on)
+
+
+def _syllabus(names: list[str], order: list[str], current: str) -> Weights:
+    return np.array([(name in order) / len(order) + (name == current) for name in names], dtype=np.float64)
 
 
 def _does_not_mix(problem: Problem) -> str | None:
@@ -111,6 +134,14 @@ def _does_not_mix(problem: Problem) -> str | None:
 
 def _without_target(problem: Problem) -> str | None:
     return "the problem has no target" if problem.target is None else None
+
+
+def _without_order(problem: Problem) -> str | None:
+    return _does_not_mix(problem) or ("nobody would know an order of its tasks" if problem.order is None else None)
+
+
+def _all_useful(problem: Problem) -> str | None:
+    return _does_not_mix(problem) or ("all of its tasks are useful" if problem.useful is None else None)
 
 
 def _only_mixed_target(problem: Problem) -> str | None:
@@ -133,6 +164,10 @@ def _target(share: float) -> Callable[[Setting], Weights]:
     return weigh
 
 
+def _useful(setting: Setting) -> Weights:
+    return np.array([name in (setting.problem.useful or ()) for name in setting.tasks], dtype=np.float64)
+
+
 def _with(make_callback: Callable[[Setting], CurriculumCallback]) -> Callable[[Setting], Plan]:
     def make(setting: Setting) -> Plan:
         problem = setting.problem
@@ -141,6 +176,7 @@ def _with(make_callback: Callable[[Setting], CurriculumCallback]) -> Callable[[S
             batch_size=problem.batch_size,
             steps_per_epoch=problem.evaluate_every,
             seed=setting.seed,
+            collate_fn=problem.collate,
             probe_tasks=problem.tasks(setting.seed + PROBE_SEED),
         )
         callback, seen = make_callback(setting), _Arms()
@@ -197,7 +233,8 @@ def _in_other_order(setting: Setting) -> Plan:
     if setting.replayed is None or setting.replayed.arms is None:
         raise ValueError("there is no order to replay: make the run of the method that is replayed first")
     arms = shuffled(setting.replayed.arms[: setting.steps], setting.seed)
-    loader = Script(setting.tasks, arms, batch_size=setting.problem.batch_size, seed=setting.seed)
+    problem = setting.problem
+    loader = Script(setting.tasks, arms, batch_size=problem.batch_size, seed=setting.seed, collate=problem.collate)
     counts = np.bincount(arms, minlength=len(setting.tasks)).tolist()
     return Plan(loader, [], lambda: counts, "batches", lambda: arms)
 
@@ -242,6 +279,8 @@ _ALL = [
         for share in (0.25, 0.5, 0.75)
     ),
     Method("target only", _mixed(_target(1.0)), refuses=_without_target),
+    Method("by hand: useful tasks alone, mixed", _mixed(_useful), refuses=_all_useful),
+    Method("by hand: syllabus, mixed", _by_hand, refuses=_without_order),
     Method("uniform, one task a batch", _policy(lambda s: FixedPolicy.uniform())),
     Method(_DEFAULT, _with(lambda s: CurriculumCallback(target=s.problem.target, seed=s.seed))),
     *(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,10 @@ class Mixture:
         seed: of order and draws.
         how: ``"independent"``: every sample's task is drawn by the weights. ``"quotas"``: counts follow the weights as
             closely as whole numbers can, over the batches too. ``"one"``: all samples of a batch are of one task.
+        collate: from a list of samples to a batch.
+
+    Raises:
+        ValueError: if the weights are none.
     """
 
     def __init__(
@@ -35,14 +39,11 @@ class Mixture:
         steps: int,
         seed: int,
         how: Literal["independent", "quotas", "one"] = "independent",
+        collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
-        shares = np.asarray(weights, dtype=np.float64)
-        if shares.shape != (len(tasks),) or not (shares >= 0).all() or not shares.sum() > 0:
-            raise ValueError(
-                f"weights must be {len(tasks)} numbers >= 0, one per task and not all 0, got {shares.tolist()}"
-            )
         self.tasks = dict(tasks)
-        self.weights = shares / shares.sum()
+        self.reweight(weights)
+        self._collate = collate or default_collate
         self.counts = np.zeros(len(tasks), dtype=np.int64)
         """Samples of each task that were given out."""
         self._batch_size = batch_size
@@ -55,12 +56,21 @@ class Mixture:
         """Return the number of batches."""
         return self._steps
 
+    def reweight(self, weights: Sequence[float] | Weights) -> None:
+        """Set the share of each task from the next batch on."""
+        shares = np.asarray(weights, dtype=np.float64)
+        if shares.shape != (len(self.tasks),) or not (shares >= 0).all() or not shares.sum() > 0:
+            raise ValueError(
+                f"weights must be {len(self.tasks)} numbers >= 0, one per task and not all 0, got {shares.tolist()}"
+            )
+        self.weights = shares / shares.sum()
+
     def __iter__(self) -> Iterator[Any]:
         """Give out the batches."""
         for _ in range(self._steps):
             arms = self._draw()
             self.counts += np.bincount(arms, minlength=len(self.counts))
-            yield default_collate([next(self._streams[arm]) for arm in arms])
+            yield self._collate([next(self._streams[arm]) for arm in arms])
 
     def _draw(self) -> npt.NDArray[np.int64]:
         size, number = self._batch_size, len(self.weights)
@@ -85,11 +95,21 @@ class Script:
         arms: index of the task of every batch.
         batch_size: samples per batch.
         seed: of the order of samples.
+        collate: as for :class:`Mixture`.
     """
 
-    def __init__(self, tasks: Mapping[str, Any], arms: Sequence[int], *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        tasks: Mapping[str, Any],
+        arms: Sequence[int],
+        *,
+        batch_size: int,
+        seed: int,
+        collate: Callable[[list[Any]], Any] | None = None,
+    ) -> None:
         rng = np.random.default_rng(seed)
         self._arms = list(arms)
+        self._collate = collate or default_collate
         self._batch_size = batch_size
         self._streams = [samples_of(task, rng) for task in tasks.values()]
 
@@ -100,7 +120,7 @@ class Script:
     def __iter__(self) -> Iterator[Any]:
         """Give out the batches."""
         for arm in self._arms:
-            yield default_collate([next(self._streams[arm]) for _ in range(self._batch_size)])
+            yield self._collate([next(self._streams[arm]) for _ in range(self._batch_size)])
 
 
 def samples_of(task: Any, rng: np.random.Generator) -> Iterator[Any]:

@@ -38,8 +38,16 @@ class Problem:
         evaluate_every: steps between two evaluations.
         batch_size: samples per optimiser step.
         learning_rates: that every method may choose from, on tuning seeds.
+        tuning_steps: of the runs in which rates are chosen, for every method alike; ``None`` for the whole budget.
+        seeds: how many runs of each method are reported.
         task_goal: score from which on a task is solved, for a goal that is a number of them.
         mixes: whether samples of different tasks collate into one batch.
+        collate: from a list of samples to a batch; ``None`` for torch's own way.
+        order: tasks from the easiest to the hardest, for a syllabus by hand; ``None`` where nobody would know.
+        useful: tasks that a mixture by hand would be made of; ``None`` where all are useful.
+        stops_at_goal: whether a run ends at its goal, where nothing that comes after is of interest.
+        cost: from a batch to what it costs, such as its number of symbols; ``None`` where every sample costs the same.
+        unit_of_cost: of ``cost``.
         trainer_options: options of the Trainer, such as gradient clipping.
     """
 
@@ -58,8 +66,16 @@ class Problem:
     evaluate_every: int
     batch_size: int
     learning_rates: Sequence[float]
+    tuning_steps: int | None = None
+    seeds: int = 8
     task_goal: float | None = None
     mixes: bool = True
+    collate: Callable[[list[Any]], Any] | None = None
+    order: Sequence[str] | None = None
+    useful: Sequence[str] | None = None
+    stops_at_goal: bool = False
+    cost: Callable[[Any], float] | None = None
+    unit_of_cost: str = "samples"
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,7 +90,9 @@ class Problem:
             raise ValueError(f"problem {self.name!r} has its goal for solved tasks: give task_goal=<score>")
         if not self.learning_rates:
             raise ValueError(f"problem {self.name!r} has no learning rate to choose from")
-        for name in ("budget", "evaluate_every", "batch_size"):
+        if self.order is not None and self.task_goal is None:
+            raise ValueError(f"problem {self.name!r} has an order of its tasks: give task_goal=<score>, to go on from")
+        for name in ("budget", "evaluate_every", "batch_size", "seeds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} of problem {self.name!r} must be at least 1, got {getattr(self, name)}")
 
@@ -87,6 +105,16 @@ class Problem:
         """Whether what the goal is for is to rise."""
         return self.higher_is_better or self.of == "solved"
 
+    def solves(self, score: float) -> bool:
+        """Tell whether a task with this score is solved.
+
+        Raises:
+            ValueError: if the problem does not say when one is.
+        """
+        if self.task_goal is None:
+            raise ValueError(f"problem {self.name!r} does not say when a task is solved: give task_goal=<score>")
+        return score >= self.task_goal if self.higher_is_better else score <= self.task_goal
+
     def summary(self, scores: Mapping[str, float]) -> dict[str, float]:
         """Return the mean and the worst of the tasks' scores, the target's, and how many tasks are solved."""
         values = list(scores.values())
@@ -97,18 +125,14 @@ class Problem:
         if self.target is not None:
             found["target"] = scores[self.target]
         if self.task_goal is not None:
-            sign = 1 if self.higher_is_better else -1
-            found["solved"] = float(sum(sign * value >= sign * self.task_goal for value in values))
+            found["solved"] = float(sum(map(self.solves, values)))
         return found
 
     def configuration(self) -> dict[str, Any]:
         """Return what decides the outcome of a run, as plain values: records of another one are not mixed in."""
         goal = ("name", "goal", "of", "unit", "higher_is_better", "target", "task_goal")
-        plain = (*goal, "budget", "evaluate_every", "batch_size")
-        return {name: getattr(self, name) for name in plain} | {
-            "learning_rates": list(self.learning_rates),
-            "trainer_options": dict(self.trainer_options),
-        }
+        plain = (*goal, "budget", "evaluate_every", "batch_size", "order", "useful", "stops_at_goal", "unit_of_cost")
+        return {name: getattr(self, name) for name in plain} | {"trainer_options": dict(self.trainer_options)}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from examples.digits import label_noise, noise_domains
 from examples.junk_arms import junk_arms
 from examples.parity_staircase import ParityModel, staircase
 from examples.parity_staircase.tasks import INPUTS
+from examples.repeat_copy import repeat_copy
+from examples.repeat_copy.mixed import MixedRepeatCopyModel, collate
 from examples.workload import Workload
 
 
@@ -51,6 +53,7 @@ class Parity(ParityModel, Scored):
 
 def _parity(workload: Workload) -> Problem:
     inputs = INPUTS + len(workload.tasks(0))
+    useful = [name for name in workload.held_out() if name.startswith("k=")]
 
     def tasks(seed: int) -> Mapping[str, Samples]:
         return {name: Samples(task) for name, task in workload.tasks(seed).items()}
@@ -71,8 +74,58 @@ def _parity(workload: Workload) -> Problem:
         evaluate_every=workload.evaluate_every,
         batch_size=64,
         learning_rates=(1e-3, 2e-3, 4e-3),
+        tuning_steps=min(workload.budget, 8_000),
+        task_goal=workload.goal,
+        order=useful,
+        useful=None if len(useful) == len(workload.tasks(0)) else useful,
+        stops_at_goal=True,
         trainer_options=workload.trainer_options,
     )
+
+
+class Copying(MixedRepeatCopyModel, Scored):
+    """The model of repeat copy, scored by its loss."""
+
+
+def _copying(size: int, hidden: int) -> Problem:
+    workload = repeat_copy(size=size, hidden=hidden)
+
+    def tasks(seed: int) -> Mapping[str, Samples]:
+        return {name: Samples(task) for name, task in workload.tasks(seed).items()}
+
+    def held_out() -> Mapping[str, Any]:
+        return {
+            name: collate(list(zip(*batch, strict=True))[: 128 if size == _SMALL else 16])
+            for name, batch in workload.held_out().items()
+        }
+
+    return Problem(
+        name="repeat_copy" if size == _SMALL else f"repeat_copy_{size}",
+        title=workload.title,
+        text=workload.text,
+        tasks=tasks,
+        held_out=held_out,
+        model=lambda lr: Copying(4, hidden, lr),
+        goal=workload.goal,
+        of="target",
+        unit="nats per bit",
+        higher_is_better=False,
+        target=workload.target,
+        budget=workload.budget,
+        evaluate_every=workload.evaluate_every,
+        batch_size=16,
+        learning_rates=(2.5e-3, 5e-3, 1e-2),
+        tuning_steps=workload.budget // 2,
+        collate=collate,
+        stops_at_goal=True,
+        cost=lambda batch: float(batch[0].shape[0] * batch[0].shape[1]),
+        unit_of_cost="symbols, padding included",
+        trainer_options=workload.trainer_options,
+    )
+
+
+_SMALL = 5
+"""Lengths and repeats of the small setting of repeat copy."""
 
 
 def _of_package(package: Any, name: str, title: str, text: str, of: Any, evaluate_every: int, **others: Any) -> Problem:
@@ -98,35 +151,64 @@ def _of_package(package: Any, name: str, title: str, text: str, of: Any, evaluat
 
 def _multilingual() -> Problem:
     text = "Ten languages of unequal size, from Django's translations; the mean over languages matters, and the worst."
-    return _of_package(multilingual, "multilingual", "Multilingual characters", text, "mean", 100)
+    return _of_package(
+        multilingual, "multilingual", "Multilingual characters", text, "mean", 100, tuning_steps=750, seeds=6
+    )
 
 
 def _noise_domains() -> Problem:
     text = "Three domains of digits beside five of pure noise: a curriculum has to find out which is which."
-    return _of_package(noise_domains, "digits_noise", "Digits beside noise", text, "mean", 50)
+    useful = list(noise_domains.held_out())
+    return _of_package(noise_domains, "digits_noise", "Digits beside noise", text, "mean", 50, useful=useful)
 
 
 def _label_noise() -> Problem:
     text = "Domains of digits of which a part has wrong labels: little is to be won here by any mixture."
-    return _of_package(label_noise, "digits_labels", "Digits with wrong labels", text, "mean", 50)
+    useful = [name for name in label_noise.tasks(0) if name.endswith("clean")]
+    return _of_package(label_noise, "digits_labels", "Digits with wrong labels", text, "mean", 50, useful=useful)
 
 
 def _ngram() -> Problem:
     text = "Characters of Kneser-Ney sources of orders 0 to 10: the target is the highest (Graves et al. 2017)."
     options = {"gradient_clip_val": ngram.GRADIENT_CLIP}
-    return _of_package(ngram, "ngram", "n-grams", text, "target", 100, trainer_options=options)
+    return _of_package(
+        ngram, "ngram", "n-grams", text, "target", 100, trainer_options=options, tuning_steps=1_000, seeds=6
+    )
 
 
 def _addition() -> Problem:
     text = "Sums of numbers of one to four digits. Four digits alone are enough to learn them: no curriculum is needed."
     options = {"gradient_clip_val": addition.GRADIENT_CLIP}
-    return _of_package(addition, "addition", "Decimal addition", text, "target", 500, trainer_options=options)
+    return _of_package(
+        addition,
+        "addition",
+        "Decimal addition",
+        text,
+        "target",
+        500,
+        trainer_options=options,
+        tuning_steps=5_000,
+        seeds=6,
+        task_goal=0.9,
+        order=list(addition.held_out()),
+    )
 
 
 def _babi() -> Problem:
     text = "All twenty bAbI types in one model: how many are below 5 % error."
     return _of_package(
-        babi, "babi", "bAbI", text, "solved", 250, goal=float(babi.SOLVED_GOAL), task_goal=babi.SOLVED_BELOW
+        babi,
+        "babi",
+        "bAbI",
+        text,
+        "solved",
+        250,
+        goal=float(babi.SOLVED_GOAL),
+        task_goal=babi.SOLVED_BELOW,
+        tuning_steps=1_500,
+        seeds=6,
+        cost=lambda batch: float((batch["story"] != 0).sum() + (batch["question"] != 0).sum()),
+        unit_of_cost="words",
     )
 
 
@@ -134,6 +216,9 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "parity_staircase": lambda: _parity(staircase()),
     "parity_staircase_8": lambda: _parity(staircase(duplicates=0)),
     "junk_arms_4_10_6": lambda: _parity(junk_arms()),
+    "repeat_copy": lambda: _copying(_SMALL, 64),
+    "repeat_copy_8": lambda: _copying(8, 128),
+    "repeat_copy_13": lambda: _copying(13, 512),
     "multilingual": _multilingual,
     "digits_noise": _noise_domains,
     "digits_labels": _label_noise,

@@ -32,6 +32,7 @@ class Record:
         seed: of everything.
         steps: at which it was evaluated.
         samples: trained on until then.
+        cost: of the batches trained on until then, in the problem's unit.
         seconds: of training until then, evaluations left out; indicative only.
         scores: task to its held-out score at each of these steps.
         draws: batches, or samples, of each task that were trained on.
@@ -48,6 +49,7 @@ class Record:
     seed: int
     steps: list[int]
     samples: list[int]
+    cost: list[float]
     seconds: list[float]
     scores: dict[str, list[float]]
     draws: list[int]
@@ -144,7 +146,20 @@ def versions() -> dict[str, str]:
     return {**found, "commit": done.stdout.strip()} if done.returncode == 0 else found
 
 
-COLUMNS = ("problem", "method", "lr", "seed", "step", "samples", "seconds", "task", "score", "configuration", "commit")
+COLUMNS = (
+    "problem",
+    "method",
+    "lr",
+    "seed",
+    "step",
+    "samples",
+    "cost",
+    "seconds",
+    "task",
+    "score",
+    "configuration",
+    "commit",
+)
 
 
 def write_csv(records: Iterable[Record], path: Path) -> Path:
@@ -173,6 +188,6 @@ def _rows(records: Iterable[Record]) -> Iterable[tuple[Any, ...]]:
         who = (record.problem, record.method, record.lr, record.seed)
         how = (record.configuration, record.versions.get("commit", ""))
         for place, step in enumerate(record.steps):
-            when = (step, record.samples[place], round(record.seconds[place], 3))
+            when = (step, record.samples[place], record.cost[place], round(record.seconds[place], 3))
             for task, score in record.at(place).items():
                 yield (*who, *when, task, score, *how)

@@ -66,7 +66,7 @@ def tuning_jobs(problems: Sequence[Problem], methods: Sequence[str], seeds: Sequ
     A replay has no rate of its own: it is that of the run that it replays.
     """
     return [
-        Job(problem.name, name, lr, seed)
+        Job(problem.name, name, lr, seed, problem.tuning_steps)
         for problem in problems
         for name in _with_replayed(methods)
         if METHODS[name].replays is None and METHODS[name].refuses(problem) is None
@@ -105,12 +105,13 @@ def choose_rates(
 def _speed(problem: Problem, name: str, lr: float, records: Records, seeds: Sequence[int]) -> float:
     values = []
     for seed in seeds:
-        job = Job(problem.name, name, lr, seed)
+        job = Job(problem.name, name, lr, seed, problem.tuning_steps)
         record = records.get(job, problem)
         if record is None:
             raise ValueError(f"the tuning run {job.key} is missing: make it first")
         curve = [problem.summary(record.at(place))[problem.of] for place in range(len(record.steps))]
-        values.append(sum(curve) / len(curve))
+        left = (record.budget - record.steps[-1]) // problem.evaluate_every  # a run that ended at its goal stays there
+        values.append((sum(curve) + left * curve[-1]) / (len(curve) + left))
     return median(values)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from examples.compare.problem import Problem
 from examples.compare.records import Record
 
-BY = ("steps", "samples", "seconds")
+BY = ("steps", "samples", "cost", "seconds")
 """What a goal can be reached in."""
 
 RESAMPLES = 10_000
@@ -51,7 +51,7 @@ class Row:
 
 
 def to_goal(record: Record, problem: Problem, by: str = "steps") -> float:
-    """Return the steps, samples or seconds after which the score was at the goal, infinity if it never was."""
+    """Return the steps, samples, cost or seconds after which the score was at the goal, infinity if it never was."""
     if by not in BY:
         raise ValueError(f"a goal is reached in one of {BY}, got {by!r}")
     for place in range(len(record.steps)):
@@ -69,7 +69,7 @@ def summarise(records: Iterable[Record], problem: Problem, baseline: str, by: st
         records: of one learning rate per method, and of reported seeds alone.
         problem: of all of them.
         baseline: name of the method to compare with.
-        by: ``"steps"``, ``"samples"`` or ``"seconds"``.
+        by: ``"steps"``, ``"samples"``, ``"cost"`` or ``"seconds"``.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:

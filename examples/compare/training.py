@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -25,16 +26,27 @@ def quiet(threads: int = 1) -> None:
 
 
 class Evaluation(pl.Callback):
-    """Scores the module on every held-out batch every few steps."""
+    """Scores the module on every held-out batch every few steps, and ends the run at its goal if it ends there.
 
-    def __init__(self, problem: Problem, steps: int) -> None:
+    Args:
+        problem: that is trained on.
+        steps: of the whole run; the last one is evaluated as well.
+        on_scores: told the scores of the tasks.
+    """
+
+    def __init__(
+        self, problem: Problem, steps: int, on_scores: Callable[[Mapping[str, float]], None] = lambda scores: None
+    ) -> None:
         self._problem = problem
         self._steps = steps
+        self._on_scores = on_scores
+        self._cost = 0.0
         self._batches = dict(problem.held_out())
         self._start = time.perf_counter()
         self._paused = 0.0
         self.steps: list[int] = []
         self.seconds: list[float] = []
+        self.cost: list[float] = []
         self.scores: dict[str, list[float]] = {name: [] for name in self._batches}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -46,18 +58,25 @@ class Evaluation(pl.Callback):
     ) -> None:
         """Evaluate when it is time to."""
         step = trainer.global_step
+        cost = self._problem.cost
+        self._cost += self._problem.batch_size if cost is None else cost(batch)
         due = step % self._problem.evaluate_every == 0 or step == self._steps
         if not due or (self.steps and step == self.steps[-1]):
             return
         begin = time.perf_counter()
         self.steps.append(step)
         self.seconds.append(begin - self._start - self._paused)
+        self.cost.append(self._cost)
         module: Any = pl_module  # has a score, as every problem's
         module.eval()
         with torch.no_grad():
             for name, held in self._batches.items():
                 self.scores[name].append(float(module.score(held)))
         module.train()
+        scores = {name: values[-1] for name, values in self.scores.items()}
+        self._on_scores(scores)
+        if self._problem.stops_at_goal and self._problem.reached(self._problem.summary(scores)[self._problem.of]):
+            trainer.should_stop = True
         self._paused += time.perf_counter() - begin
 
 
@@ -80,7 +99,7 @@ def train(problem: Problem, job: Job, replayed: Record | None = None) -> Record:
     steps = job.steps or problem.budget
     tasks = problem.tasks(job.seed)
     plan = method.make(Setting(problem, tasks, job.seed, steps, replayed))
-    evaluation = Evaluation(problem, steps)
+    evaluation = Evaluation(problem, steps, plan.on_scores)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -100,6 +119,7 @@ def train(problem: Problem, job: Job, replayed: Record | None = None) -> Record:
         seed=job.seed,
         steps=evaluation.steps,
         samples=[step * problem.batch_size for step in evaluation.steps],
+        cost=evaluation.cost,
         seconds=evaluation.seconds,
         scores=evaluation.scores,
         draws=plan.draws(),

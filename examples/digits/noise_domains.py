@@ -41,7 +41,7 @@ BUDGET = 1_200
 
 BATCH_SIZE = 16
 
-LEARNING_RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
+LEARNING_RATES = (4e-3, 8e-3, 1.6e-2, 3.2e-2)
 """To tune over, for Adam at a constant rate."""
 
 

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 
 import pytest
 from torch.utils.data import DataLoader, get_worker_info
@@ -296,12 +295,6 @@ def test_the_death_of_a_worker_in_the_midst_of_a_step_is_explained_in_the_log(ca
     assert "at the tasks ['" in record.getMessage()
 
 
-def seconds(function):
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def test_a_task_that_hangs_is_named_when_its_time_is_up():
     tasks = {"fine": Rows(0, 8), "hangs": Hanging(1, 8)}
     loader = CurriculumLoader(tasks, batch_size=4, steps_per_epoch=30, num_workers=2, timeout=2)
@@ -309,24 +302,16 @@ def test_a_task_that_hangs_is_named_when_its_time_is_up():
         r"^task 'hangs' gave no batch in time from a worker of the loader \(.*timed out after 2.0 seconds\): it hangs, "
         r"or needs longer; give a larger timeout, or num_workers=0 .*, or leave the task out \(draw \d+\)$"
     )
-
-    def read():
-        with pytest.raises(TaskError, match=message):
-            list(loader)
-
-    assert seconds(read) < 2 + 1
+    with pytest.raises(TaskError, match=message):
+        list(loader)
     assert multiprocessing.active_children() == []
 
 
 def test_a_loader_of_its_own_that_hangs_is_named_when_its_time_is_up():
     own = DataLoader(Hanging(0, 8), batch_size=2, num_workers=1, timeout=2)
     loader = CurriculumLoader({"hangs": own}, steps_per_epoch=9, on_error="retry")
-
-    def read():
-        with pytest.raises(TaskError, match=r"^task 'hangs' gave no batch in time at batch 2 of its pass 0 \(.*2 sec"):
-            list(loader)
-
-    assert seconds(read) < 2 + 1, "no other data are tried"
+    with pytest.raises(TaskError, match=r"^task 'hangs' gave no batch in time at batch 2 of its pass 0 \(.*2 sec"):
+        list(loader)
     assert multiprocessing.active_children() == []
 
 

@@ -6,23 +6,27 @@ import json
 import math
 import os
 import signal
+from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import TensorDataset, default_collate
 
 from examples.compare.__main__ import main
-from examples.compare.methods import METHODS, named
+from examples.compare.methods import METHODS, Setting, named
 from examples.compare.mixing import Mixture, Script, samples_of, shuffled, sizes_of, tempered, unimax
 from examples.compare.problem import Job, Problem, Scored
 from examples.compare.problems import PROBLEMS, Samples, problem_of
+from examples.compare.published import PUBLISHED
 from examples.compare.records import COLUMNS, Record, Records, digest, read, write_csv, write_parquet
 from examples.compare.schedule import choose_rates, expand, make_all, tuning_jobs
 from examples.compare.statistics import head_room, holm, ratio_of_medians, summarise, to_goal
 from examples.compare.tables import markdown
-from examples.compare.training import train
+from examples.compare.training import Evaluation, train
 
 DEADLY = "dies"
 
@@ -67,6 +71,9 @@ def toy(name="toy", **options):
         "evaluate_every": 5,
         "batch_size": 8,
         "learning_rates": (0.01, 0.1),
+        "task_goal": 0.5,
+        "order": ["small", "large"],
+        "useful": ["large"],
     }
     return Problem(name=name, title=name, text=name, **{**usual, **options})
 
@@ -82,6 +89,33 @@ class Deadly(Line):
 
 def toy_of(name):
     return toy(name, model=Deadly) if name == DEADLY else toy(name)
+
+
+class InThisProcess:
+    """A pool that does the work at once."""
+
+    def __init__(self, *arguments, **options):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return False
+
+    def submit(self, function, *arguments):
+        future = Future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:  # as a pool's, at the call of result()
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Trainings are made at once: starting a process takes longer than they do."""
+    monkeypatch.setattr("examples.compare.schedule.ProcessPoolExecutor", InThisProcess)
 
 
 def test_a_mixture_follows_its_weights_and_reads_every_sample_once_a_pass():
@@ -178,8 +212,71 @@ def test_what_does_not_exist_or_fit_is_told_with_what_does():
         train(toy(mixes=False), Job("toy", "uniform, mixed", 0.1, 0))
     with pytest.raises(ValueError, match="goal for a target, and no target"):
         toy(target=None)
-    with pytest.raises(ValueError, match="give task_goal"):
-        toy(of="solved")
+    with pytest.raises(ValueError, match="cannot be used on 'toy': nobody would know an order"):
+        train(toy(order=None), Job("toy", "by hand: syllabus, mixed", 0.1, 0))
+    with pytest.raises(ValueError, match="cannot be used on 'toy': all of its tasks are useful"):
+        train(toy(useful=None), Job("toy", "by hand: useful tasks alone, mixed", 0.1, 0))
+    for options in ({"of": "solved"}, {"order": ["small", "large"]}):
+        with pytest.raises(ValueError, match="give task_goal"):
+            toy(task_goal=None, **options)
+    with pytest.raises(ValueError, match="does not say when a task is solved"):
+        toy(task_goal=None, order=None).solves(0.1)
+    with pytest.raises(ValueError, match="seeds of problem 'toy' must be at least 1, got 0"):
+        toy(seeds=0)
+
+
+def test_a_syllabus_by_hand_goes_on_when_a_task_is_solved():
+    problem = toy()
+    plan = METHODS["by hand: syllabus, mixed"].make(Setting(problem, {"other": lines(0)["small"], **lines(0)}, 0, 20))
+    assert plan.loader.weights.tolist() == [0.0, 0.75, 0.25]
+    plan.on_scores({"small": 0.6, "large": 0.9})
+    assert plan.loader.weights.tolist() == [0.0, 0.75, 0.25]
+    plan.on_scores({"small": 0.5, "large": 0.9})
+    assert plan.loader.weights.tolist() == [0.0, 0.25, 0.75]
+    plan.on_scores({"small": 0.6, "large": 0.9})
+    assert plan.loader.weights.tolist() == [0.0, 0.75, 0.25], "what is forgotten is practised again"
+    plan.on_scores({"small": 0.1, "large": 0.1})
+    assert plan.loader.weights.tolist() == [0.0, 0.25, 0.75]
+    told = []
+    evaluation = Evaluation(problem, 20, told.append)
+    assert train_with(evaluation, problem) == 20
+    assert [set(scores) for scores in told] == [{"small", "large"}] * 4
+
+
+def train_with(evaluation, problem):
+    mixture = Mixture(lines(0), [1, 1], batch_size=8, steps=20, seed=0)
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(max_steps=20, callbacks=[evaluation], accelerator="cpu", enable_model_summary=False, **options)
+    trainer.fit(problem.model(0.1), mixture)
+    return trainer.global_step
+
+
+def test_a_run_ends_at_its_goal_where_the_problem_says_so():
+    job = Job("toy", "uniform, mixed", 0.1, 3)
+    whole, short = train(toy(goal=2.0), job), train(toy(goal=2.0, stops_at_goal=True), job)
+    first = next(place for place in range(4) if whole.scores["large"][place] <= 2.0)
+    assert first < 3
+    assert short.steps == whole.steps[: first + 1]
+    assert short.scores["large"] == whole.scores["large"][: first + 1]
+
+
+def test_the_cost_of_batches_adds_up():
+    job = Job("toy", "uniform, mixed", 0.1, 3)
+    assert train(toy(), job).cost == [40.0, 80.0, 120.0, 160.0]
+    assert train(toy(cost=lambda batch: float(batch[0].numel())), job).cost == [80.0, 160.0, 240.0, 320.0]
+
+
+def test_samples_are_collated_as_the_problem_says():
+    def collate(samples):
+        seen.append(len(samples))
+        return default_collate(samples)
+
+    for name in ("uniform, mixed", "curriculum", "curriculum, replayed: its draws, shuffled"):
+        seen = []
+        replayed = train(toy(), Job("toy", "curriculum", 0.1, 3))
+        train(toy(collate=collate), Job("toy", name, 0.1, 3), replayed)
+        assert set(seen) == {8}
+        assert len(seen) >= 20
 
 
 def test_records_are_read_back_and_those_of_another_configuration_are_refused(tmp_path):
@@ -213,7 +310,7 @@ def test_rows_are_written_for_every_evaluation_and_task(tmp_path):
     assert table.column_names == list(COLUMNS)
 
 
-def test_jobs_are_made_once_and_replays_after_their_runs(tmp_path):
+def test_jobs_are_made_once_and_replays_after_their_runs(tmp_path, in_this_process):
     records = Records(tmp_path)
     methods = ["uniform, mixed", "curriculum, replayed: its draws, shuffled"]
     tuning = tuning_jobs([toy()], methods)
@@ -232,6 +329,27 @@ def test_jobs_are_made_once_and_replays_after_their_runs(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+def test_rates_are_chosen_in_shorter_runs_where_the_problem_says_so(tmp_path):
+    problem = toy(tuning_steps=10)
+    jobs = tuning_jobs([problem], ["uniform, mixed"])
+    assert {job.steps for job in jobs} == {10}
+    records = Records(tmp_path)
+    for job in jobs:
+        records.add(job, train(problem, job))
+    assert {record.steps[-1] for record in records.all()} == {10}
+    assert choose_rates([problem], ["uniform, mixed"], records) == {("toy", "uniform, mixed"): 0.1}
+
+
+def test_a_run_that_ended_at_its_goal_stays_there_when_rates_are_chosen(tmp_path):
+    # At its goal after 5 of 20 steps, and three evaluations more at .4: a mean of .475; the other has .575.
+    problem, records = toy(learning_rates=(1.0, 2.0)), Records(tmp_path)
+    for seed in (0, 1):
+        for lr, scores in ((1.0, [0.7, 0.4]), (2.0, [0.6, 0.55, 0.45, 0.4])):
+            record = replace(recorded("uniform, mixed", seed, scores), lr=lr, configuration=digest(problem))
+            records.add(Job("toy", "uniform, mixed", lr, seed), record)
+    assert choose_rates([problem], ["uniform, mixed"], records) == {("toy", "uniform, mixed"): 1.0}
+
+
 def test_a_process_that_dies_takes_no_other_run_with_it(tmp_path):
     records = Records(tmp_path)
     jobs = [Job(name, "uniform, mixed", 0.1, seed) for seed in (0, 1) for name in ("toy", DEADLY)]
@@ -241,7 +359,7 @@ def test_a_process_that_dies_takes_no_other_run_with_it(tmp_path):
     assert len(records.all()) == 2
 
 
-def test_an_error_of_one_run_is_told_and_the_others_go_on(tmp_path):
+def test_an_error_of_one_run_is_told_and_the_others_go_on(tmp_path, in_this_process):
     jobs = [Job("toy", "no such method", 0.1, 0), Job("toy", "uniform, mixed", 0.1, 0)]
     with pytest.raises(KeyError):
         make_all(jobs, toy_of, Records(tmp_path))
@@ -254,7 +372,7 @@ def test_an_error_of_one_run_is_told_and_the_others_go_on(tmp_path):
 def recorded(method, seed, scores, problem="toy"):
     steps = [5 * (place + 1) for place in range(len(scores))]
     return Record(
-        problem, method, 0.1, seed, steps, [8 * s for s in steps], [float(s) for s in steps],
+        problem, method, 0.1, seed, steps, [8 * s for s in steps], [3.0 * s for s in steps], [float(s) for s in steps],
         {"small": [0.1] * len(scores), "large": scores}, [1, 1], "batches", None, 20, "x", {},
     )  # fmt: skip
 
@@ -262,6 +380,7 @@ def recorded(method, seed, scores, problem="toy"):
 def test_statistics_by_hand():
     assert to_goal(recorded("m", 0, [0.9, 0.5, 0.4]), toy()) == 10.0
     assert to_goal(recorded("m", 0, [0.9, 0.5]), toy(), "samples") == 80.0
+    assert to_goal(recorded("m", 0, [0.9, 0.5]), toy(), "cost") == 30.0
     assert to_goal(recorded("m", 0, [0.9, 0.6]), toy()) == math.inf
     with pytest.raises(ValueError, match="one of"):
         to_goal(recorded("m", 0, [0.9]), toy(), "hours")
@@ -308,3 +427,33 @@ def test_the_command_lists_refuses_and_goes_on(tmp_path, capsys):
     assert "did you mean 'digits_noise'" in capsys.readouterr().err
     assert main(["table", "--out", str(tmp_path / "nothing")]) == 2
     assert "has no records" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_the_command_and_what_was_recorded_is_kept(tmp_path, capsys, monkeypatch, in_this_process):
+    added = Records.add
+
+    def add(self, job, record):
+        if len(self.all()) == 2:
+            raise OSError(28, "No space left on device")
+        added(self, job, record)
+
+    command = ["run", "--problems", "digits_noise", "--methods", "uniform, mixed", "--lr", "0.01", "--jobs", "1"]
+    command += ["--out", str(tmp_path), "--seeds", "3"]
+    short = replace(problem_of("digits_noise"), budget=2)
+    monkeypatch.setattr("examples.compare.__main__.problem_of", lambda name: short)
+    with monkeypatch.context() as full:
+        full.setattr(Records, "add", add)
+        assert main(command) == 1
+    assert "No space left on device. Make room or give another --out" in capsys.readouterr().err
+    assert len(Records(tmp_path).all()) == 2
+    assert main(command) == 0
+    assert "reported 3/3" in capsys.readouterr().out
+
+
+def test_what_is_published_exists_and_fits():
+    for name, methods in PUBLISHED.items():
+        problem = problem_of(name)
+        assert {"uniform, mixed", "uniform, one task a batch", "curriculum"} <= set(methods)
+        assert len(set(methods)) == len(methods)
+        left_out = [method for method in methods if METHODS[method].refuses(problem) is not None]
+        assert left_out == [] or name.startswith("digits"), "the digits try everything"

@@ -1,0 +1,48 @@
+"""What is published: on every problem the baselines that everybody has, the default, and its replays."""
+
+from __future__ import annotations
+
+from examples.compare.methods import METHODS
+
+_BASELINES = ("uniform, mixed", "uniform, one task a batch")
+_OF_SIZES = ("proportional, mixed", "temperature 2, mixed", "UniMax, mixed")
+_OF_A_TARGET = ("target only", "static: 50% target, mixed")
+_CURRICULA = ("curriculum", "curriculum, SPG")
+_REPLAYS = ("curriculum, replayed: its mixture, mixed", "curriculum, replayed: its draws, shuffled")
+_USUAL = (*_BASELINES, *_CURRICULA, *_REPLAYS)
+_STAIRCASE = (*_USUAL, *_OF_A_TARGET, "by hand: syllabus, mixed", "curriculum, PG")
+_AMONG_JUNK = (*_STAIRCASE, "by hand: useful tasks alone, mixed")
+
+PUBLISHED: dict[str, tuple[str, ...]] = {
+    "digits_noise": tuple(METHODS),
+    "digits_labels": tuple(METHODS),
+    "parity_staircase_8": (
+        *_STAIRCASE,
+        "static: 25% target, mixed",
+        "static: 75% target, mixed",
+        "uniform, exact quotas",
+        "curriculum, GPG",
+        "curriculum, TPG",
+        "curriculum, paper's constants",
+        "curriculum, replayed: its mixture, one task a batch",
+    ),
+    "junk_arms_4_10_6": (
+        *_AMONG_JUNK,
+        "curriculum, TPG",
+        "curriculum, replayed: its mixture, one task a batch",
+        "curriculum, SPG, replayed: its mixture, mixed",
+        "curriculum, SPG, replayed: its draws, shuffled",
+    ),
+    "repeat_copy": (*_USUAL, *_OF_A_TARGET, "curriculum, PG", "curriculum, paper's constants"),
+    "parity_staircase": _AMONG_JUNK,
+    "multilingual": (*_USUAL, *_OF_SIZES, "uniform, exact quotas"),
+    "babi": _USUAL,
+    "ngram": (*_USUAL, *_OF_A_TARGET, "curriculum, GL2G"),
+    "addition": (*_USUAL, *_OF_A_TARGET, "by hand: syllabus, mixed"),
+}
+"""The methods of each problem's table, in the order in which the problems are run.
+
+The digits, of which a run takes seconds, have every method. Elsewhere the signals that are left out cost more than they
+tell here: the page about signals compares them. Where all tasks are of one size, sampling in proportion to the sizes,
+at a temperature or by UniMax is uniform sampling.
+"""
