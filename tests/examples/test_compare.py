@@ -107,7 +107,7 @@ class InThisProcess:
         future = Future()
         try:
             future.set_result(function(*arguments))
-        except Exception as error:  # as a pool's, at the call of result()
+        except Exception as error:  # noqa: BLE001 - as a pool's, at the call of result()
             future.set_exception(error)
         return future
 
