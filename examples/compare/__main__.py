@@ -21,13 +21,13 @@ from pathlib import Path
 from examples.compare.methods import METHODS, named
 from examples.compare.problem import Job, Problem
 from examples.compare.problems import PROBLEMS, problem_of
+from examples.compare.publish import BASELINE, archive, between, lacking, publish, published, read_archives
 from examples.compare.published import PUBLISHED
 from examples.compare.records import Records, write_csv
+from examples.compare.runs import Run, run_of
 from examples.compare.schedule import FIRST_SEED, Failure, choose_rates, expand, make_all, tuning_jobs
 from examples.compare.statistics import BY, summarise
 from examples.compare.tables import markdown
-
-BASELINE = "uniform, mixed"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(action=_run)
     table = actions.add_parser("table", help="print the tables of the runs that are there")
     table.set_defaults(action=_table)
-    for action in (run, table):
+    publish = actions.add_parser("publish", help="write archives, tables and pictures of the reported runs")
+    publish.add_argument("--to", type=Path, default=Path("docs/results/compare"))
+    publish.add_argument("--readme", type=Path, default=Path("README.md"), help="gets the overview between its marks")
+    publish.set_defaults(action=_publish)
+    for action in (run, table, publish):
         action.add_argument("--out", type=Path, default=Path("runs/compare"))
         action.add_argument("--by", choices=BY, default="steps")
         action.add_argument("--baseline", default=BASELINE)
@@ -123,15 +127,41 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _print_tables(records: Records, problems: list[Problem], options: argparse.Namespace) -> None:
-    reported = [record for record in records.all() if record.seed >= FIRST_SEED]
+    runs = _reported(records, problems)
     for problem in problems:
-        rows = summarise(reported, problem, options.baseline, options.by)
+        rows = summarise(runs, problem, options.baseline, options.by)
         print(f"\n{problem.title}\n\n{markdown(rows, problem, options.by)}")
         for name, method in METHODS.items():
             reason = method.refuses(problem)
             if reason is not None and name in _methods(problem, options):
                 print(f"\n{name}: left out, since {reason}.")
-    print(f"\nall rows: {write_csv(reported, options.out / 'runs.csv')}")
+    print(f"\nall rows: {write_csv(records.all(), options.out / 'runs.csv')}")
+
+
+def _reported(records: Records, problems: Sequence[Problem]) -> list[Run]:
+    known = {problem.name: problem for problem in problems}
+    found = [record for record in records.all() if record.seed >= FIRST_SEED and record.problem in known]
+    return [run_of(records.checked(record, known[record.problem]), known[record.problem]) for record in found]
+
+
+def _publish(options: argparse.Namespace) -> int:
+    records = Records(options.out)
+    names = {record.problem for record in records.all()}
+    runs: list[Run] = []
+    for problem in (problem_of(name) for name in PUBLISHED if name in names):
+        found = [run for run in _reported(records, [problem]) if run.method in published(problem)]
+        missing = lacking(found, problem)
+        if missing:
+            print(f"{problem.name} is not published yet, {len(missing)} runs are missing: {missing[0]}, ...")
+        else:
+            runs += found
+    archive(runs, options.to / "runs")
+    publish(read_archives(options.to / "runs"), problem_of, options.to)
+    text = options.readme.read_text(encoding="utf-8")
+    shown = between(text, "overview", (options.to / "overview.md").read_text(encoding="utf-8").rstrip())
+    options.readme.write_text(shown, encoding="utf-8")
+    print(f"tables and pictures of {len(runs)} new runs: {options.to}")
+    return 0
 
 
 def _list(options: argparse.Namespace) -> int:

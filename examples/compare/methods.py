@@ -136,6 +136,12 @@ def _without_target(problem: Problem) -> str | None:
     return "the problem has no target" if problem.target is None else None
 
 
+def _of_one_size(problem: Problem) -> str | None:
+    if problem.one_size:
+        return "its tasks are of one size, so that it is uniform sampling"
+    return _does_not_mix(problem)
+
+
 def _without_order(problem: Problem) -> str | None:
     return _does_not_mix(problem) or ("nobody would know an order of its tasks" if problem.order is None else None)
 
@@ -265,14 +271,14 @@ def _replays(of: str) -> list[Method]:
 
 
 _ALL = [
-    Method("proportional, mixed", _mixed(lambda s: sizes_of(s.tasks)), refuses=_does_not_mix),
+    Method("proportional, mixed", _mixed(lambda s: sizes_of(s.tasks)), refuses=_of_one_size),
     Method("uniform, mixed", _mixed(_uniform), refuses=_does_not_mix),
     Method("uniform, exact quotas", _mixed(_uniform, "quotas"), refuses=_does_not_mix),
-    *(Method(f"temperature {t:g}, mixed", _mixed(_tempered(t)), refuses=_does_not_mix) for t in (2.0, 5.0)),
+    *(Method(f"temperature {t:g}, mixed", _mixed(_tempered(t)), refuses=_of_one_size) for t in (2.0, 5.0)),
     Method(
         "UniMax, mixed",
         _mixed(lambda s: unimax(sizes_of(s.tasks), s.steps * s.problem.batch_size)),
-        refuses=_does_not_mix,
+        refuses=_of_one_size,
     ),
     *(
         Method(f"static: {share:.0%} target, mixed", _mixed(_target(share)), refuses=_only_mixed_target)

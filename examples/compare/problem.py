@@ -45,6 +45,7 @@ class Problem:
         collate: from a list of samples to a batch; ``None`` for torch's own way.
         order: tasks from the easiest to the hardest, for a syllabus by hand; ``None`` where nobody would know.
         useful: tasks that a mixture by hand would be made of; ``None`` where all are useful.
+        one_size: whether no task has more data than another.
         stops_at_goal: whether a run ends at its goal, where nothing that comes after is of interest.
         cost: from a batch to what it costs, such as its number of symbols; ``None`` where every sample costs the same.
         unit_of_cost: of ``cost``.
@@ -73,6 +74,7 @@ class Problem:
     collate: Callable[[list[Any]], Any] | None = None
     order: Sequence[str] | None = None
     useful: Sequence[str] | None = None
+    one_size: bool = True
     stops_at_goal: bool = False
     cost: Callable[[Any], float] | None = None
     unit_of_cost: str = "samples"

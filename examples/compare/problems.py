@@ -152,7 +152,15 @@ def _of_package(package: Any, name: str, title: str, text: str, of: Any, evaluat
 def _multilingual() -> Problem:
     text = "Ten languages of unequal size, from Django's translations; the mean over languages matters, and the worst."
     return _of_package(
-        multilingual, "multilingual", "Multilingual characters", text, "mean", 100, tuning_steps=750, seeds=6
+        multilingual,
+        "multilingual",
+        "Multilingual characters",
+        text,
+        "mean",
+        100,
+        tuning_steps=750,
+        seeds=6,
+        one_size=False,
     )
 
 
@@ -165,7 +173,9 @@ def _noise_domains() -> Problem:
 def _label_noise() -> Problem:
     text = "Domains of digits of which a part has wrong labels: little is to be won here by any mixture."
     useful = [name for name in label_noise.tasks(0) if name.endswith("clean")]
-    return _of_package(label_noise, "digits_labels", "Digits with wrong labels", text, "mean", 50, useful=useful)
+    return _of_package(
+        label_noise, "digits_labels", "Digits with wrong labels", text, "mean", 50, useful=useful, one_size=False
+    )
 
 
 def _ngram() -> Problem:

@@ -33,7 +33,7 @@ class Record:
         steps: at which it was evaluated.
         samples: trained on until then.
         cost: of the batches trained on until then, in the problem's unit.
-        seconds: of training until then, evaluations left out; indicative only.
+        seconds: of the processor until then, evaluations left out: other programs change them little.
         scores: task to its held-out score at each of these steps.
         draws: batches, or samples, of each task that were trained on.
         unit_of_draws: ``"batches"`` or ``"samples"``.
@@ -94,12 +94,20 @@ class Records:
         path = self.path(job)
         if not path.exists():
             return None
-        record = read(path)
-        expected = digest(problem, job.steps)
+        return self.checked(read(path), problem, job.steps)
+
+    def checked(self, record: Record, problem: Problem, steps: int | None = None) -> Record:
+        """Return a record of the folder if it is of the problem as it is now.
+
+        Raises:
+            ValueError: if it is of another configuration.
+        """
+        expected = digest(problem, steps)
         if record.configuration != expected:
+            path = self.path(Job(record.problem, record.method, record.lr, record.seed, steps))
             raise ValueError(
-                f"{path} is of another configuration of {job.problem!r} ({record.configuration}, and it is {expected} "
-                "now): the two must not be mixed. Give another folder, or remove the records of before"
+                f"{path} is of another configuration of {record.problem!r} ({record.configuration}, and it is "
+                f"{expected} now): the two must not be mixed. Give another folder, or remove the records of before"
             )
         return record
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from examples.compare.problem import Problem
-from examples.compare.records import Record
+from examples.compare.runs import Run
 
 BY = ("steps", "samples", "cost", "seconds")
 """What a goal can be reached in."""
@@ -50,39 +50,48 @@ class Row:
     p: float | None
 
 
-def to_goal(record: Record, problem: Problem, by: str = "steps") -> float:
+def to_goal(run: Run, problem: Problem, by: str = "steps") -> float:
     """Return the steps, samples, cost or seconds after which the score was at the goal, infinity if it never was."""
     if by not in BY:
         raise ValueError(f"a goal is reached in one of {BY}, got {by!r}")
-    for place in range(len(record.steps)):
-        if problem.reached(problem.summary(record.at(place))[problem.of]):
-            return float(getattr(record, by)[place])
+    for place, score in enumerate(run.curves[problem.of]):
+        if problem.reached(score):
+            found = {"steps": run.steps[place], "cost": run.cost[place], "seconds": run.seconds[place]}
+            return float(found.get(by, run.steps[place] * problem.batch_size))
     return math.inf
 
 
-def summarise(records: Iterable[Record], problem: Problem, baseline: str, by: str = "steps") -> list[Row]:
+def summarise(runs: Iterable[Run], problem: Problem, baseline: str, by: str = "steps") -> list[Row]:
     """Return one row per method.
 
     Runs that do not reach the goal count as infinitely slow in medians and ranks; a ratio of two of them is NaN.
 
     Args:
-        records: of one learning rate per method, and of reported seeds alone.
+        runs: of one learning rate per method, and of reported seeds alone.
         problem: of all of them.
         baseline: name of the method to compare with.
         by: ``"steps"``, ``"samples"``, ``"cost"`` or ``"seconds"``.
+
+    Raises:
+        ValueError: if a method has runs at several learning rates.
     """
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        if record.problem == problem.name:
-            groups.setdefault(record.method, []).append(record)
-    times = {name: [to_goal(record, problem, by) for record in group] for name, group in groups.items()}
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.problem == problem.name:
+            groups.setdefault(run.method, []).append(run)
+    for name, group in groups.items():
+        rates = sorted({run.lr for run in group})
+        if len(rates) > 1:
+            raise ValueError(
+                f"runs of {name!r} on {problem.name!r} have several learning rates, {rates}: give one each"
+            )
+    times = {name: [to_goal(run, problem, by) for run in group] for name, group in groups.items()}
     reference = times.get(baseline, [])
     raw = {name: _rank_test(own, reference) for name, own in times.items() if name != baseline and reference}
     corrected = dict(zip(raw, holm(list(raw.values())), strict=True))
     rows = []
     for name, group in groups.items():
         ratio, low, high = ratio_of_medians(reference, times[name])
-        last = [problem.summary(record.at(-1)) for record in group]
         rows.append(
             Row(
                 problem=problem.name,
@@ -91,7 +100,7 @@ def summarise(records: Iterable[Record], problem: Problem, baseline: str, by: st
                 seeds=len(group),
                 solved=sum(map(math.isfinite, times[name])),
                 to_goal=times[name],
-                final={part: [scores[part] for scores in last] for part in last[0]},
+                final={part: [run.curves[part][-1] for run in group] for part in group[0].curves},
                 ratio=ratio,
                 low=low,
                 high=high,
@@ -166,12 +175,16 @@ def _rank_test(own: Sequence[float], reference: Sequence[float]) -> float:
     return float(mannwhitneyu(*ranks, alternative="two-sided").pvalue)
 
 
-def head_room(rows: Sequence[Row], statics: Sequence[str], baseline: str) -> float | None:
-    """Return how much faster the best static mixture is than the baseline, ``None`` if none was tried.
+def best_static(rows: Sequence[Row], statics: Sequence[str]) -> Row | None:
+    """Return the fastest of the static mixtures, ``None`` if none was tried.
 
-    Where it is not above 1, no policy can be expected to help by its proportions.
+    Where it is not faster than the baseline, no policy can be expected to help by its proportions: there is no head
+    room.
     """
-    found: Mapping[str, Row] = {row.method: row for row in rows}
-    ratios = [found[name].ratio for name in statics if name in found and name != baseline]
-    known = [ratio for ratio in ratios if not math.isnan(ratio)]
-    return max(known) if known else None
+    found = [row for row in rows if row.method in statics]
+    return min(found, key=lambda row: (median(row.to_goal), -row.solved, row.method), default=None)
+
+
+def has_head_room(row: Row | None) -> bool:
+    """Tell whether a static mixture is faster than the baseline beyond doubt: its whole interval is above 1."""
+    return row is not None and row.low > 1.0

@@ -42,7 +42,7 @@ class Evaluation(pl.Callback):
         self._on_scores = on_scores
         self._cost = 0.0
         self._batches = dict(problem.held_out())
-        self._start = time.perf_counter()
+        self._start = time.process_time()
         self._paused = 0.0
         self.steps: list[int] = []
         self.seconds: list[float] = []
@@ -51,7 +51,7 @@ class Evaluation(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._start = time.perf_counter()
+        self._start = time.process_time()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -63,7 +63,7 @@ class Evaluation(pl.Callback):
         due = step % self._problem.evaluate_every == 0 or step == self._steps
         if not due or (self.steps and step == self.steps[-1]):
             return
-        begin = time.perf_counter()
+        begin = time.process_time()
         self.steps.append(step)
         self.seconds.append(begin - self._start - self._paused)
         self.cost.append(self._cost)
@@ -77,7 +77,7 @@ class Evaluation(pl.Callback):
         self._on_scores(scores)
         if self._problem.stops_at_goal and self._problem.reached(self._problem.summary(scores)[self._problem.of]):
             trainer.should_stop = True
-        self._paused += time.perf_counter() - begin
+        self._paused += time.process_time() - begin
 
 
 def train(problem: Problem, job: Job, replayed: Record | None = None) -> Record:

@@ -24,8 +24,6 @@ from examples.compare.problems import PROBLEMS, Samples, problem_of
 from examples.compare.published import PUBLISHED
 from examples.compare.records import COLUMNS, Record, Records, digest, read, write_csv, write_parquet
 from examples.compare.schedule import choose_rates, expand, make_all, tuning_jobs
-from examples.compare.statistics import head_room, holm, ratio_of_medians, summarise, to_goal
-from examples.compare.tables import markdown
 from examples.compare.training import Evaluation, train
 
 DEADLY = "dies"
@@ -375,39 +373,6 @@ def recorded(method, seed, scores, problem="toy"):
         problem, method, 0.1, seed, steps, [8 * s for s in steps], [3.0 * s for s in steps], [float(s) for s in steps],
         {"small": [0.1] * len(scores), "large": scores}, [1, 1], "batches", None, 20, "x", {},
     )  # fmt: skip
-
-
-def test_statistics_by_hand():
-    assert to_goal(recorded("m", 0, [0.9, 0.5, 0.4]), toy()) == 10.0
-    assert to_goal(recorded("m", 0, [0.9, 0.5]), toy(), "samples") == 80.0
-    assert to_goal(recorded("m", 0, [0.9, 0.5]), toy(), "cost") == 30.0
-    assert to_goal(recorded("m", 0, [0.9, 0.6]), toy()) == math.inf
-    with pytest.raises(ValueError, match="one of"):
-        to_goal(recorded("m", 0, [0.9]), toy(), "hours")
-    assert holm([0.01, 0.04, 0.03]) == [0.03, 0.06, 0.06]
-    assert ratio_of_medians([4.0, 4.0], [2.0, 2.0]) == (2.0, 2.0, 2.0)
-    ratio, low, high = ratio_of_medians([10.0, 12.0, 14.0, 16.0], [5.0, 6.0, 7.0, math.inf])
-    assert ratio == 2.0
-    assert low < 2.0 < high
-    assert math.isnan(ratio_of_medians([math.inf], [math.inf])[0])
-
-
-def test_a_table_has_the_medians_and_says_never():
-    base = [recorded("uniform, mixed", seed, [0.9, 0.9, 0.9, 0.4]) for seed in range(8)]
-    fast = [recorded("fast", seed, [0.9, 0.4]) for seed in range(8)]
-    never = [recorded("never", seed, [0.9, 0.9]) for seed in range(8)]
-    rows = summarise([*base, *fast, *never], toy(), "uniform, mixed")
-    found = {row.method: row for row in rows}
-    assert (found["fast"].ratio, found["fast"].solved, found["never"].solved) == (2.0, 8, 0)
-    assert found["never"].ratio == 0.0
-    assert found["fast"].p < 0.01
-    assert found["uniform, mixed"].p is None
-    assert head_room(rows, ["fast", "uniform, mixed"], "uniform, mixed") == 2.0
-    text = markdown(rows, toy())
-    order = [line.split(" | ")[0].strip("| ") for line in text.splitlines()[2:]]
-    assert order == ["fast", "uniform, mixed", "never"]
-    assert "| 8/8 | 10 [10 - 10] | 2.00 [2.00 - 2.00] |" in text
-    assert "never [never - never]" in text
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
