@@ -53,7 +53,7 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
     "repeat_copy": (*_USUAL, *_OF_A_TARGET, "curriculum, PG", "curriculum, paper's constants"),
     "parity_staircase": _AMONG_JUNK,
     "multilingual": (*_USUAL, *_OF_SIZES, "uniform, exact quotas"),
-    "babi": _USUAL,
+    "babi": (*_USUAL, "curriculum, PG"),
     "ngram": (*_USUAL, *_OF_A_TARGET, "curriculum, GL2G"),
     "addition": (*_USUAL, *_OF_A_TARGET, "by hand: syllabus, mixed"),
 }
