@@ -43,7 +43,7 @@ run = st.one_of(
 kinds = st.sampled_from(list(product(BANDITS, SCALERS, (2, 1, 3, 40), (None, 1, 1000), (False, True))))
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=10_000, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, deadline=None, database=None, max_examples=3_000, suppress_health_check=list(HealthCheck))
 @given(kinds, run)
 def test_whatever_the_progress_the_policy_is_a_distribution_above_its_floor(kinds, run):
     bandit, scaler, tasks, horizon, late = kinds

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from curricula.tracking.whole_files import written_whole
+from examples.compare.claims import claims
 from examples.compare.figures import draw
 from examples.compare.methods import METHODS
 from examples.compare.problem import Problem
@@ -160,4 +161,5 @@ def _write(path: Path, content: str) -> None:
 def tables(runs: Sequence[Run], problem_of: Callable[[str], Problem]) -> Mapping[str, str]:
     """Return the name and the content of every table, as :func:`publish` writes them."""
     problems = [problem_of(name) for name in dict.fromkeys(run.problem for run in runs)]
-    return {"overview": overview(runs, problems), **{problem.name: table(runs, problem) for problem in problems}}
+    found = {"overview": overview(runs, problems), "claims": claims(runs, problem_of)}
+    return {**found, **{problem.name: table(runs, problem) for problem in problems}}

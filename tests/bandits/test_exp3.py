@@ -78,8 +78,8 @@ def test_the_order_of_late_rewards_does_not_matter():
 
 
 @pytest.mark.parametrize("reward", [1.0, -1.0])
-def test_a_million_equal_rewards_leave_every_number_finite(reward):
-    check_survives(Exp3(eta=0.01, epsilon=0.05), reward, 1_000_000)
+def test_equal_rewards_without_an_end_leave_every_number_finite(reward):
+    check_survives(Exp3(eta=0.1, epsilon=0.5), reward, 100_000)
 
 
 def test_an_arm_whose_probability_underflowed_can_come_back():

@@ -116,8 +116,8 @@ def test_it_follows_a_best_arm_that_changes_where_exp3_lags(any_seed):
 
 
 @pytest.mark.parametrize("reward", [1.0, -1.0])
-def test_a_million_equal_rewards_leave_every_number_finite(reward):
-    check_survives(Exp3S(eta=0.01, epsilon=0.05), reward, 1_000_000)
+def test_equal_rewards_without_an_end_leave_every_number_finite(reward):
+    check_survives(Exp3S(eta=0.1, epsilon=0.5), reward, 100_000)
 
 
 @pytest.mark.parametrize("num_arms", [1, 2, 10, 169])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from examples.compare.__main__ import main
+from examples.compare.claims import claims, order_at_the_end
 from examples.compare.figures import LABELS, draw
 from examples.compare.methods import METHODS
 from examples.compare.problem import Job
@@ -152,9 +153,30 @@ def test_archives_are_read_back_and_always_the_same_file(tmp_path):
     assert len(read_archives(tmp_path / "runs")) == 9
 
 
+def test_the_papers_claims_stand_beside_what_was_found():
+    def babi(method, seed, solved):
+        return Run(
+            "babi", method, 0.1, seed, [250], [1], [1.0], {"mean": [0.2], "worst": [0.9], "solved": [solved]}, {},
+            [1], None, 3_500, "x", {},
+        )  # fmt: skip
+
+    def ngram(quarter):
+        return replace(run("curriculum, GL2G", 0, [1.2], problem="ngram"), quarters=[[1, 0], [1, 0], [1, 0], quarter])
+
+    assert order_at_the_end([ngram([1, 3]), ngram([0, 4])], "curriculum, GL2G") == [0.75, 1.0]
+    runs = [babi("uniform, one task a batch", seed, solved) for seed, solved in enumerate([5.0, 6.0, 8.0])]
+    runs += [ngram([1, 3]), *[run("curriculum, PG", 0, [0.4], problem="repeat_copy")]]
+    runs += [run("uniform, one task a batch", 0, [0.9, 0.4], problem="repeat_copy")]
+    text = claims(runs, lambda name: toy(name, of="solved" if name == "babi" else "target"))
+    assert "uniform 6 [5 - 8]; PG not measured" in text
+    assert "with gradient L2 gain | 0.8 [0.8 - 0.8] |" in text
+    assert "uniform 10 steps (1/1); PG 5 steps (1/1, 2.00x); SPG: not measured" in text
+    assert "not measured yet" in claims([], toy)
+
+
 def test_publishing_writes_tables_and_pictures(tmp_path):
     publish([*BASE, *FAST, *NEVER], toy, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"overview.md", "toy.md", "toy.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"overview.md", "claims.md", "toy.md", "toy.png"}
     assert (tmp_path / "toy.png").read_bytes().startswith(b"\x89PNG")
     assert set(LABELS) <= set(METHODS)
 
@@ -202,7 +224,7 @@ def test_every_published_number_comes_from_the_archived_runs():
     assert {run.problem for run in runs} <= set(PUBLISHED)
     for name, content in tables(runs, problem_of).items():
         assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == content + "\n", f"{name}: publish anew"
-        assert name == "overview" or (RESULTS / f"{name}.png").exists()
+        assert name in ("overview", "claims") or (RESULTS / f"{name}.png").exists()
     overview_text = (RESULTS / "overview.md").read_text(encoding="utf-8").rstrip()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert between(readme, "overview", overview_text) == readme
