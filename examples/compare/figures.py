@@ -41,6 +41,8 @@ def draw(runs: Iterable[Run], problem: Problem, path: Path) -> Path:
     goal = {"target": f"of {problem.target}", "mean": "mean of the tasks", "worst": "of the worst task"}
     label = "tasks solved" if problem.of == "solved" else f"{problem.unit}, {goal[problem.of]}"
     figure = comparison_figure(curves, problem.goal, label=label)
+    if problem.rises:
+        figure.axes[0].set_yscale("linear")
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

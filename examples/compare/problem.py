@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+
+SCORES = ("target", "mean", "worst", "solved")
+"""What a goal may be for."""
 
 
 class Scored(pl.LightningModule):
@@ -86,6 +90,9 @@ class Problem:
         Raises:
             ValueError: if the goal is for a target that is not there, or a number is out of range.
         """
+        if self.of not in SCORES:
+            near = difflib.get_close_matches(str(self.of), SCORES, n=1, cutoff=0.0)[0]
+            raise ValueError(f"problem {self.name!r} has its goal for {self.of!r}: did you mean {near!r}? Of {SCORES}")
         if self.of == "target" and self.target is None:
             raise ValueError(f"problem {self.name!r} has its goal for a target, and no target: give target=<task>")
         if self.of == "solved" and self.task_goal is None:

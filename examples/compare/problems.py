@@ -141,11 +141,10 @@ def _of_package(package: Any, name: str, title: str, text: str, of: Any, evaluat
         unit=package.UNIT,
         higher_is_better=package.HIGHER_IS_BETTER,
         target=package.TARGET,
-        budget=package.BUDGET,
         evaluate_every=evaluate_every,
         batch_size=package.BATCH_SIZE,
         learning_rates=package.LEARNING_RATES,
-        **{"goal": package.GOAL, **others},
+        **{"goal": package.GOAL, "budget": package.BUDGET, **others},
     )
 
 
@@ -204,15 +203,17 @@ def _addition() -> Problem:
     )
 
 
-def _babi() -> Problem:
+def _babi(steps: int = babi.BUDGET) -> Problem:
     text = "All twenty bAbI types in one model: how many are below 5 % error."
+    short = steps == babi.BUDGET
     return _of_package(
         babi,
-        "babi",
-        "bAbI",
+        "babi" if short else "babi_long",
+        "bAbI" if short else f"bAbI, {steps:,} steps",
         text,
         "solved",
-        250,
+        250 if short else 1_000,
+        budget=steps,
         goal=float(babi.SOLVED_GOAL),
         task_goal=babi.SOLVED_BELOW,
         tuning_steps=1_500,
@@ -233,6 +234,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "digits_noise": _noise_domains,
     "digits_labels": _label_noise,
     "babi": _babi,
+    "babi_long": lambda: _babi(babi.LONG_BUDGET),
     "ngram": _ngram,
     "addition": _addition,
 }

@@ -72,6 +72,7 @@ def toy(name="toy", **options):
         "task_goal": 0.5,
         "order": ["small", "large"],
         "useful": ["large"],
+        "one_size": False,
     }
     return Problem(name=name, title=name, text=name, **{**usual, **options})
 
@@ -208,6 +209,8 @@ def test_what_does_not_exist_or_fit_is_told_with_what_does():
         train(toy(of="mean", target=None), Job("toy", "target only", 0.1, 0))
     with pytest.raises(ValueError, match="do not collate into one batch"):
         train(toy(mixes=False), Job("toy", "uniform, mixed", 0.1, 0))
+    with pytest.raises(ValueError, match="has its goal for 'means': did you mean 'mean'"):
+        toy(of="means")
     with pytest.raises(ValueError, match="goal for a target, and no target"):
         toy(target=None)
     with pytest.raises(ValueError, match="cannot be used on 'toy': nobody would know an order"):
