@@ -24,7 +24,7 @@ demo: $(STAMP) ## train two workloads with the curriculum and without, draw the 
 	$(BIN)/python -m examples.demo --out runs/demo
 
 test: lint types docs ## lint, types, docs without warnings, all tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## ruff; zizmor over the workflows
 	$(BIN)/ruff check .
@@ -37,8 +37,9 @@ types: $(STAMP) ## mypy, strict
 docs: $(STAMP) ## build the site into docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
-results: $(STAMP) ## the full tables of docs/results.md (a quarter of an hour)
-	$(BIN)/python -m examples.results --out docs/results
+results: $(STAMP) ## the runs behind docs/results.md, resumable (three hours on two cores), and its tables and pictures
+	$(BIN)/python -m examples.compare run --out runs/compare
+	$(BIN)/python -m examples.compare publish --out runs/compare --to docs/results/compare
 
 benchmark: $(STAMP) ## cost of the callback, of several ranks, of logging and of every signal, their bias, how well the cheap ones agree
 	$(BIN)/python -m tests.benchmarks.callback_cost --out docs/results

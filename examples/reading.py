@@ -6,6 +6,7 @@ python -m examples.reading --out docs/reading
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +20,13 @@ from curricula.tracking import CurriculumHistory
 from curricula.tracking.figures import losses_figure, policy_figure
 from curricula.tracking.report import Section, write_report
 from curricula.tracking.summary import effective_numbers, shares
-from examples.compare.training import quiet
-from examples.comparison import Run, train
-from examples.junk_arms import junk_arms
-from examples.parity_staircase import staircase
-from examples.workload import Workload
+from examples.compare.methods import Setting, curriculum
+from examples.compare.problem import Job, Problem
+from examples.compare.problems import problem_of
+from examples.compare.runs import Run, run_of
+from examples.compare.single import middle_rate
+from examples.compare.statistics import to_goal
+from examples.compare.training import quiet, train
 
 BUDGET = 6_000
 """Optimiser steps of a run."""
@@ -35,41 +38,43 @@ class Case:
 
     Attributes:
         title: what it is an example of.
-        workload: what it is trained on.
-        callback: makes the curriculum, from the workload.
+        problem: name of what it is trained on.
+        callback: makes the curriculum.
     """
 
     title: str
-    workload: Callable[[], Workload]
-    callback: Callable[[Workload], CurriculumCallback]
+    problem: str
+    callback: Callable[[Setting], CurriculumCallback]
 
 
 CASES = {
-    "healthy": Case("A healthy curriculum", staircase, lambda work: CurriculumCallback(target=work.target)),
+    "healthy": Case(
+        "A healthy curriculum", "parity_staircase", lambda work: CurriculumCallback(target=work.problem.target)
+    ),
     "uniform": Case(
         "Uniform sampling",
-        staircase,
-        lambda work: CurriculumCallback(FixedPolicy.uniform(), GradientPredictionGain(), target=work.target),
+        "parity_staircase",
+        lambda work: CurriculumCallback(FixedPolicy.uniform(), GradientPredictionGain(), target=work.problem.target),
     ),
     "collapsed": Case(
         "A collapsed curriculum: a large step, no exploration, no sharing",
-        staircase,
-        lambda work: CurriculumCallback(Exp3(eta=0.1, epsilon=0.0), PredictionGain(), target=work.target),
+        "parity_staircase",
+        lambda work: CurriculumCallback(Exp3(eta=0.1, epsilon=0.0), PredictionGain(), target=work.problem.target),
     ),
     "jumping": Case(
         "A jumping curriculum: far too large a step",
-        staircase,
-        lambda work: CurriculumCallback(Exp3S(eta=1.0, epsilon=0.0), PredictionGain(), target=work.target),
+        "parity_staircase",
+        lambda work: CurriculumCallback(Exp3S(eta=1.0, epsilon=0.0), PredictionGain(), target=work.problem.target),
     ),
     "noise": Case(
         "A curriculum that chases noise",
-        junk_arms,
-        lambda work: CurriculumCallback(signal=PredictionGain(), target=work.target),
+        "junk_arms_4_10_6",
+        lambda work: CurriculumCallback(signal=PredictionGain(), target=work.problem.target),
     ),
     "fresh-batch": Case(
         "The same with progress measured on a fresh batch",
-        junk_arms,
-        lambda work: CurriculumCallback(signal=SelfPredictionGain(), target=work.target),
+        "junk_arms_4_10_6",
+        lambda work: CurriculumCallback(signal=SelfPredictionGain(), target=work.problem.target),
     ),
 }
 
@@ -85,34 +90,32 @@ def main() -> None:
     options = parser.parse_args()
     quiet()
     options.out.mkdir(parents=True, exist_ok=True)
+    options.runs.mkdir(parents=True, exist_ok=True)
     sections, rows = [], []
     for name, case in CASES.items():
-        workload = case.workload()
-        # No loss is below 0: what a curriculum does once all is learned is to be seen, too.
-        forever = replace(workload, budget=options.steps, goal=0.0)
-        run = train(forever, name, 0, out=options.runs, make=_ignoring_seed(case.callback))
-        history = CurriculumHistory.load(Path(str(run.history)))
+        problem = problem_of(case.problem)
+        # The run goes on beyond the goal: what a curriculum does once all is learned is to be seen, too.
+        forever = replace(problem, budget=options.steps, stops_at_goal=False)
+        job, path = Job(problem.name, name, middle_rate(problem), 0), options.runs / f"{name}.history.json"
+        run = run_of(train(forever, job, make=curriculum(case.callback), history=path), forever)
+        history = CurriculumHistory.load(path)
         policy_figure(history).savefig(options.out / f"{name}.png", dpi=80)
         if name in _WITH_LOSSES:
             losses_figure(history).savefig(options.out / f"{name}-losses.png", dpi=80)
-        sections.append(Section(case.title, workload.text, history=history))
-        rows.append(_numbers(name, run, workload, history))
+        sections.append(Section(case.title, problem.text, history=history))
+        rows.append(_numbers(name, run, problem, history))
     text = _markdown(rows)
     (options.runs / "table.md").write_text(text + "\n", encoding="utf-8")
     print(text)
     print(f"the page: {write_report(options.runs / 'index.html', sections, title='Curricula to read')}")
 
 
-def _ignoring_seed(make: Callable[[Workload], CurriculumCallback]) -> Callable[[Workload, int], CurriculumCallback]:
-    return lambda workload, seed: make(workload)
-
-
-def _numbers(name: str, run: Run, workload: Workload, history: CurriculumHistory) -> dict[str, str]:
+def _numbers(name: str, run: Run, problem: Problem, history: CurriculumHistory) -> dict[str, str]:
     numbers = effective_numbers(history)
     noise = [place for place, task in enumerate(history.tasks) if task.startswith("noise")]
     useful = [place for place, task in enumerate(history.tasks) if task.startswith("k=")]
     share = shares(history)
-    reached = next((step for step, loss in zip(run.steps, run.target_loss, strict=True) if loss < workload.goal), None)
+    reached = to_goal(run, problem)
     return {
         "curriculum": name,
         "tasks": f"{len(history.tasks)}",
@@ -122,7 +125,7 @@ def _numbers(name: str, run: Run, workload: Workload, history: CurriculumHistory
         "share of the most practised": f"{share.max():.0%} ({history.tasks[int(share.argmax())]})",
         "share of useful tasks": f"{share[useful].sum():.0%}",
         "share of noise": f"{share[noise].sum():.0%}" if noise else "–",
-        "goal": "not reached" if reached is None else f"after {reached:,} steps",
+        "goal": "not reached" if math.isinf(reached) else f"after {reached:,.0f} steps",
     }
 
 

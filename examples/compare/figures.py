@@ -37,10 +37,8 @@ def draw(runs: Iterable[Run], problem: Problem, path: Path) -> Path:
     for run in runs:
         if run.problem == problem.name and run.method in LABELS:
             groups.setdefault(run.method, []).append(run)
-    curves = {LABELS[name]: _curves(groups[name], problem) for name in LABELS if name in groups}
-    goal = {"target": f"of {problem.target}", "mean": "mean of the tasks", "worst": "of the worst task"}
-    label = "tasks solved" if problem.of == "solved" else f"{problem.unit}, {goal[problem.of]}"
-    figure = comparison_figure(curves, problem.goal, label=label)
+    curves = {LABELS[name]: curves_of(groups[name], problem) for name in LABELS if name in groups}
+    figure = comparison_figure(curves, problem.goal, label=label_of(problem))
     if problem.rises:
         figure.axes[0].set_yscale("linear")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +47,19 @@ def draw(runs: Iterable[Run], problem: Problem, path: Path) -> Path:
     return path
 
 
-def _curves(group: Sequence[Run], problem: Problem) -> list[Curve]:
+def curves_of(group: Sequence[Run], problem: Problem) -> list[Curve]:
+    """Return the score of every run that its goal is for, over its steps."""
     found = []
     for run in group:
         reached = to_goal(run, problem)
         steps = int(reached) if reached <= run.budget else None
         found.append(Curve(run.steps, run.curves[problem.of], steps, run.seed))
     return found
+
+
+def label_of(problem: Problem) -> str:
+    """Return what the score is that the goal is for, with its unit."""
+    if problem.of == "solved":
+        return "tasks solved"
+    which = {"target": f"of {problem.target}", "mean": "mean of the tasks", "worst": "of the worst task"}
+    return f"{problem.unit}, {which[problem.of]}"

@@ -16,12 +16,15 @@ from curricula.signals import (
     FirstOrderPredictionGain,
     GradientL2Gain,
     GradientPredictionGain,
+    GradientVariationalComplexityGain,
     L2Gain,
     MeanPredictionGain,
     PredictionGain,
     SelfPredictionGain,
     Signal,
     TargetPredictionGain,
+    UnbiasedGradientPredictionGain,
+    VariationalComplexityGain,
 )
 from examples.compare.mixing import Mixture, Script, Weights, shuffled, sizes_of, tempered, unimax
 from examples.compare.problem import Problem
@@ -174,13 +177,20 @@ def _useful(setting: Setting) -> Weights:
     return np.array([name in (setting.problem.useful or ()) for name in setting.tasks], dtype=np.float64)
 
 
-def _with(make_callback: Callable[[Setting], CurriculumCallback]) -> Callable[[Setting], Plan]:
+def curriculum(make_callback: Callable[[Setting], CurriculumCallback]) -> Callable[[Setting], Plan]:
+    """Return how batches are chosen by a curriculum.
+
+    Args:
+        make_callback: makes it.
+    """
+
     def make(setting: Setting) -> Plan:
         problem = setting.problem
         loader = CurriculumLoader(
             setting.tasks,
             batch_size=problem.batch_size,
-            steps_per_epoch=problem.evaluate_every,
+            steps_per_epoch=problem.evaluate_every * problem.micro_batches,
+            grid=problem.grid,
             seed=setting.seed,
             collate_fn=problem.collate,
             probe_tasks=problem.tasks(setting.seed + PROBE_SEED),
@@ -214,15 +224,45 @@ class _Arms(pl.Callback):
 
 
 def _signal(make: Callable[[], Signal]) -> Callable[[Setting], Plan]:
-    return _with(lambda setting: CurriculumCallback(signal=make(), target=setting.problem.target, seed=setting.seed))
+    return curriculum(
+        lambda setting: CurriculumCallback(signal=make(), target=setting.problem.target, seed=setting.seed)
+    )
 
 
 def _policy(make: Callable[[Setting], Any]) -> Callable[[Setting], Plan]:
-    return _with(
+    return curriculum(
         lambda setting: CurriculumCallback(
             make(setting), GradientPredictionGain(), target=setting.problem.target, seed=setting.seed
         )
     )
+
+
+def _lacks(signal: Signal) -> Callable[[Problem], str | None]:
+    complexity = isinstance(signal, (VariationalComplexityGain, GradientVariationalComplexityGain))
+
+    def refuses(problem: Problem) -> str | None:
+        if signal.needs_micro_batches and problem.micro_batches < _HALVES:
+            return "a step is one batch, and the signal compares the two halves of a step"
+        if complexity and not problem.variational:
+            return "the weights are not Gaussian"
+        return _without_target(problem) if signal.needs_target else None
+
+    return refuses
+
+
+_HALVES = 2
+
+
+def _mostly_useful(share: float) -> Callable[[Setting], CurriculumCallback]:
+    """A fixed policy that knows the useful tasks: what is to be hoped for from leaving the others alone."""
+
+    def make(setting: Setting) -> CurriculumCallback:
+        useful = [name in (setting.problem.useful or ()) for name in setting.tasks]
+        each = (1 - share) / sum(useful), share / max(1, len(useful) - sum(useful))
+        policy = FixedPolicy([each[0] if is_useful else each[1] for is_useful in useful])
+        return CurriculumCallback(policy, GradientPredictionGain(), target=setting.problem.target, seed=setting.seed)
+
+    return make
 
 
 def _average(setting: Setting) -> Weights:
@@ -249,11 +289,14 @@ _SIGNALS: dict[str, Callable[[], Signal]] = {
     "PG": PredictionGain,
     "GPG": GradientPredictionGain,
     "FPG": FirstOrderPredictionGain,
+    "UGPG": UnbiasedGradientPredictionGain,
     "SPG": SelfPredictionGain,
     "TPG": TargetPredictionGain,
     "MPG": MeanPredictionGain,
     "L2G": L2Gain,
     "GL2G": GradientL2Gain,
+    "VCG": VariationalComplexityGain,
+    "GVCG": GradientVariationalComplexityGain,
 }
 _DEFAULT = "curriculum"
 
@@ -287,15 +330,20 @@ _ALL = [
     Method("target only", _mixed(_target(1.0)), refuses=_without_target),
     Method("by hand: useful tasks alone, mixed", _mixed(_useful), refuses=_all_useful),
     Method("by hand: syllabus, mixed", _by_hand, refuses=_without_order),
-    Method("uniform, one task a batch", _policy(lambda s: FixedPolicy.uniform())),
-    Method(_DEFAULT, _with(lambda s: CurriculumCallback(target=s.problem.target, seed=s.seed))),
     *(
-        Method(f"curriculum, {name}", _signal(make), refuses=_without_target if make().needs_target else _never)
-        for name, make in _SIGNALS.items()
+        Method(
+            f"by hand: {share:.0%} on useless tasks, one task a batch",
+            curriculum(_mostly_useful(share)),
+            refuses=_all_useful,
+        )
+        for share in (0.0, 0.1, 0.2, 0.3)
     ),
+    Method("uniform, one task a batch", _policy(lambda s: FixedPolicy.uniform())),
+    Method(_DEFAULT, curriculum(lambda s: CurriculumCallback(target=s.problem.target, seed=s.seed))),
+    *(Method(f"curriculum, {name}", _signal(make), refuses=_lacks(make())) for name, make in _SIGNALS.items()),
     Method(
         "curriculum, paper's constants",
-        _with(lambda s: CurriculumCallback(Exp3S.paper(), PredictionGain(), target=s.problem.target, seed=s.seed)),
+        curriculum(lambda s: CurriculumCallback(Exp3S.paper(), PredictionGain(), target=s.problem.target, seed=s.seed)),
     ),
     *_replays(_DEFAULT),
     *_replays("curriculum, SPG"),

@@ -51,8 +51,10 @@ class Problem:
         useful: tasks that a mixture by hand would be made of; ``None`` where all are useful.
         one_size: whether no task has more data than another.
         stops_at_goal: whether a run ends at its goal, where nothing that comes after is of interest.
+        variational: whether the module's weights are Gaussian, for signals of complexity.
         cost: from a batch to what it costs, such as its number of symbols; ``None`` where every sample costs the same.
         unit_of_cost: of ``cost``.
+        grid: axes of the tasks, for pictures of the curriculum.
         trainer_options: options of the Trainer, such as gradient clipping.
     """
 
@@ -80,8 +82,10 @@ class Problem:
     useful: Sequence[str] | None = None
     one_size: bool = True
     stops_at_goal: bool = False
+    variational: bool = False
     cost: Callable[[Any], float] | None = None
     unit_of_cost: str = "samples"
+    grid: Mapping[str, int | Sequence[Any]] | None = None
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -108,6 +112,11 @@ class Problem:
     def reached(self, score: float) -> bool:
         """Tell whether what the goal is for is at the goal or beyond."""
         return score >= self.goal if self.rises else score <= self.goal
+
+    @property
+    def micro_batches(self) -> int:
+        """Batches of an optimiser step."""
+        return int(self.trainer_options.get("accumulate_grad_batches", 1))
 
     @property
     def rises(self) -> bool:

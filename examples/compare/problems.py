@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,9 +17,11 @@ from examples.compare.problem import Problem, Scored
 from examples.digits import label_noise, noise_domains
 from examples.junk_arms import junk_arms
 from examples.parity_staircase import ParityModel, staircase
-from examples.parity_staircase.tasks import INPUTS
+from examples.parity_staircase.model import VariationalParityModel
+from examples.parity_staircase.tasks import INPUTS, STEPS
 from examples.repeat_copy import repeat_copy
 from examples.repeat_copy.mixed import MixedRepeatCopyModel, collate
+from examples.repeat_copy.model import VariationalRepeatCopyModel
 from examples.workload import Workload
 
 
@@ -51,7 +54,12 @@ class Parity(ParityModel, Scored):
         return float(self.losses(batch).mean())
 
 
-def _parity(workload: Workload) -> Problem:
+class VariationalParity(VariationalParityModel, Parity):
+    """The same with Gaussian weights, scored by its loss."""
+
+
+def parity(workload: Workload, batch_size: int = 64) -> Problem:
+    """Return a workload of parities as a problem."""
     inputs = INPUTS + len(workload.tasks(0))
     useful = [name for name in workload.held_out() if name.startswith("k=")]
 
@@ -72,7 +80,7 @@ def _parity(workload: Workload) -> Problem:
         target=workload.target,
         budget=workload.budget,
         evaluate_every=workload.evaluate_every,
-        batch_size=64,
+        batch_size=batch_size,
         learning_rates=(1e-3, 2e-3, 4e-3),
         tuning_steps=min(workload.budget, 8_000),
         task_goal=workload.goal,
@@ -87,8 +95,13 @@ class Copying(MixedRepeatCopyModel, Scored):
     """The model of repeat copy, scored by its loss."""
 
 
-def _copying(size: int, hidden: int) -> Problem:
-    workload = repeat_copy(size=size, hidden=hidden)
+class VariationalCopying(VariationalRepeatCopyModel, Copying):  # type: ignore[misc]
+    """The same with Gaussian weights, scored by its loss."""
+
+
+def copying(size: int, hidden: int, batch_size: int = 16, bits: int = 4) -> Problem:
+    """Return repeat copy as a problem; the arguments are those of the workload."""
+    workload = repeat_copy(size=size, hidden=hidden, bits=bits, batch_size=batch_size)
 
     def tasks(seed: int) -> Mapping[str, Samples]:
         return {name: Samples(task) for name, task in workload.tasks(seed).items()}
@@ -105,7 +118,7 @@ def _copying(size: int, hidden: int) -> Problem:
         text=workload.text,
         tasks=tasks,
         held_out=held_out,
-        model=lambda lr: Copying(4, hidden, lr),
+        model=lambda lr: Copying(bits, hidden, lr),
         goal=workload.goal,
         of="target",
         unit="nats per bit",
@@ -113,11 +126,12 @@ def _copying(size: int, hidden: int) -> Problem:
         target=workload.target,
         budget=workload.budget,
         evaluate_every=workload.evaluate_every,
-        batch_size=16,
+        batch_size=batch_size,
         learning_rates=(2.5e-3, 5e-3, 1e-2),
         tuning_steps=workload.budget // 2,
         collate=collate,
         stops_at_goal=True,
+        grid=workload.grid,
         cost=lambda batch: float(batch[0].shape[0] * batch[0].shape[1]),
         unit_of_cost="symbols, padding included",
         trainer_options=workload.trainer_options,
@@ -223,13 +237,34 @@ def _babi(steps: int = babi.BUDGET) -> Problem:
     )
 
 
+def _variational(problem: Problem, model: Callable[[float], Scored]) -> Problem:
+    """Return the problem with a model whose weights are Gaussian."""
+    name, title = f"{problem.name}_variational", f"{problem.title}, Gaussian weights"
+    return replace(problem, name=name, title=title, model=model, variational=True)
+
+
+def _in_halves(problem: Problem) -> Problem:
+    """Return the problem with two micro-batches per step, for signals that compare them."""
+    options = {**problem.trainer_options, "accumulate_grad_batches": 2}
+    name, title = f"{problem.name}_halves", f"{problem.title}, in two micro-batches"
+    return replace(problem, name=name, title=title, trainer_options=options)
+
+
+def _staircase_of_8(batch_size: int = 64) -> Problem:
+    return parity(staircase(duplicates=0, batch_size=batch_size), batch_size)
+
+
+def _hard_junk(batch_size: int = 64) -> Problem:
+    return parity(junk_arms(useful=8, noise=24, duplicates=0, batch_size=batch_size), batch_size)
+
+
 PROBLEMS: dict[str, Callable[[], Problem]] = {
-    "parity_staircase": lambda: _parity(staircase()),
-    "parity_staircase_8": lambda: _parity(staircase(duplicates=0)),
-    "junk_arms_4_10_6": lambda: _parity(junk_arms()),
-    "repeat_copy": lambda: _copying(_SMALL, 64),
-    "repeat_copy_8": lambda: _copying(8, 128),
-    "repeat_copy_13": lambda: _copying(13, 512),
+    "parity_staircase": lambda: parity(staircase()),
+    "parity_staircase_8": _staircase_of_8,
+    "junk_arms_4_10_6": lambda: parity(junk_arms()),
+    "repeat_copy": lambda: copying(_SMALL, 64),
+    "repeat_copy_8": lambda: copying(8, 128),
+    "repeat_copy_13": lambda: copying(13, 512),
     "multilingual": _multilingual,
     "digits_noise": _noise_domains,
     "digits_labels": _label_noise,
@@ -237,6 +272,18 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "babi_long": lambda: _babi(babi.LONG_BUDGET),
     "ngram": _ngram,
     "addition": _addition,
+    "junk_arms_8_24_0": _hard_junk,
+    "parity_staircase_8_variational": lambda: _variational(
+        _staircase_of_8(), lambda lr: VariationalParity(INPUTS + STEPS, samples=64 * 8_000, lr=lr)
+    ),
+    "repeat_copy_variational": lambda: _variational(
+        copying(_SMALL, 64), lambda lr: VariationalCopying(4, 64, samples=16 * 40 * 12_000, lr=lr)
+    ),
+    "parity_staircase_8_halves": lambda: _in_halves(_staircase_of_8(32)),
+    "parity_staircase_halves": lambda: _in_halves(parity(staircase(batch_size=32), 32)),
+    "repeat_copy_halves": lambda: _in_halves(copying(_SMALL, 64, 8)),
+    "junk_arms_4_10_6_halves": lambda: _in_halves(parity(junk_arms(batch_size=32), 32)),
+    "junk_arms_8_24_0_halves": lambda: _in_halves(_hard_junk(32)),
 }
 
 

@@ -13,7 +13,8 @@ _USUAL = (*_BASELINES, *_CURRICULA, *_REPLAYS)
 _STAIRCASE = (*_USUAL, *_OF_A_TARGET, "by hand: syllabus, mixed", "curriculum, PG")
 _AMONG_JUNK = (*_STAIRCASE, "by hand: useful tasks alone, mixed")
 
-_ALL = tuple(name for name in METHODS if name != "curriculum, FPG")  # which is the default
+# First-order gain is the default; policies that know the useless tasks are for the page about noise.
+_ALL = tuple(name for name in METHODS if name != "curriculum, FPG" and "useless" not in name)
 
 STATIC = (
     "proportional, mixed",

@@ -57,7 +57,7 @@ def to_goal(run: Run, problem: Problem, by: str = "steps") -> float:
     for place, score in enumerate(run.curves[problem.of]):
         if problem.reached(score):
             found = {"steps": run.steps[place], "cost": run.cost[place], "seconds": run.seconds[place]}
-            return float(found.get(by, run.steps[place] * problem.batch_size))
+            return float(found.get(by, run.steps[place] * problem.batch_size * problem.micro_batches))
     return math.inf
 
 

@@ -6,12 +6,14 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
-from examples.compare.methods import METHODS, Setting, named
+from curricula import CurriculumCallback
+from examples.compare.methods import METHODS, Plan, Setting, named
 from examples.compare.problem import Job, Problem
 from examples.compare.records import Record, digest, versions
 
@@ -61,7 +63,7 @@ class Evaluation(pl.Callback):
         cost = self._problem.cost
         self._cost += self._problem.batch_size if cost is None else cost(batch)
         due = step % self._problem.evaluate_every == 0 or step == self._steps
-        if not due or (self.steps and step == self.steps[-1]):
+        if not due or step == (self.steps[-1] if self.steps else 0):
             return
         begin = time.process_time()
         self.steps.append(step)
@@ -75,50 +77,72 @@ class Evaluation(pl.Callback):
         module.train()
         scores = {name: values[-1] for name, values in self.scores.items()}
         self._on_scores(scores)
-        if self._problem.stops_at_goal and self._problem.reached(self._problem.summary(scores)[self._problem.of]):
+        summary = self._problem.summary(scores)
+        for logger in trainer.loggers:
+            logger.log_metrics({f"held_out/{part}": value for part, value in summary.items()}, step=step)
+        if self._problem.stops_at_goal and self._problem.reached(summary[self._problem.of]):
             trainer.should_stop = True
         self._paused += time.process_time() - begin
 
 
-def train(problem: Problem, job: Job, replayed: Record | None = None) -> Record:
+def train(
+    problem: Problem,
+    job: Job,
+    replayed: Record | None = None,
+    *,
+    make: Callable[[Setting], Plan] | None = None,
+    history: Path | None = None,
+    logger: Any = False,
+    progress_bar: bool = False,
+) -> Record:
     """Train once, and return what it came to.
 
     Args:
         problem: of the job.
         job: to be made.
         replayed: record of the run that the method replays, if it replays one.
+        make: how batches are chosen, for a method that has no name here.
+        history: file for the history of the curriculum; methods without a curriculum write none.
+        logger: of the Trainer; it gets the held-out scores as well.
+        progress_bar: whether to show Lightning's.
 
     Raises:
         ValueError: if there is no such method, or it cannot be used on the problem.
     """
-    method = named("method", job.method, METHODS)
-    reason = method.refuses(problem)
-    if reason is not None:
-        raise ValueError(f"method {job.method!r} cannot be used on {problem.name!r}: {reason}")
+    if make is None:
+        method = named("method", job.method, METHODS)
+        reason = method.refuses(problem)
+        if reason is not None:
+            raise ValueError(f"method {job.method!r} cannot be used on {problem.name!r}: {reason}")
+        make = method.make
     pl.seed_everything(job.seed, verbose=False)
     steps = job.steps or problem.budget
     tasks = problem.tasks(job.seed)
-    plan = method.make(Setting(problem, tasks, job.seed, steps, replayed))
+    plan = make(Setting(problem, tasks, job.seed, steps, replayed))
     evaluation = Evaluation(problem, steps, plan.on_scores)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=steps,
         max_epochs=-1,
         callbacks=[*plan.callbacks, evaluation],
-        logger=False,
+        logger=logger,
         enable_checkpointing=False,
-        enable_progress_bar=False,
+        enable_progress_bar=progress_bar,
         enable_model_summary=False,
         **problem.trainer_options,
     )
     trainer.fit(problem.model(job.lr), plan.loader)
+    if history is not None:
+        for callback in plan.callbacks:
+            if isinstance(callback, CurriculumCallback):
+                callback.history.save(history)
     return Record(
         problem=job.problem,
         method=job.method,
         lr=job.lr,
         seed=job.seed,
         steps=evaluation.steps,
-        samples=[step * problem.batch_size for step in evaluation.steps],
+        samples=[step * problem.batch_size * problem.micro_batches for step in evaluation.steps],
         cost=evaluation.cost,
         seconds=evaluation.seconds,
         scores=evaluation.scores,

@@ -7,13 +7,15 @@ python -m examples.junk_arms --useful 8 --noise 24 --duplicates 0    # the hard 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from examples.comparison import add_run_options, run_from_command_line
+from examples.compare.problems import parity
+from examples.compare.single import add_run_options, run_from_command_line
 from examples.junk_arms.tasks import junk_arms
 
 
-def main() -> None:
+def main() -> int:
     """Read the options and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--useful", type=int, default=4, help="parities to learn")
@@ -25,8 +27,8 @@ def main() -> None:
     workload = junk_arms(
         useful=options.useful, noise=options.noise, duplicates=options.duplicates, batch_size=options.batch_size
     )
-    run_from_command_line(workload, options)
+    return run_from_command_line(parity(workload, options.batch_size), options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

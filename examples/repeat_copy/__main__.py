@@ -7,13 +7,14 @@ python -m examples.repeat_copy --size 13 --hidden 512   # the size of the paper,
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from examples.comparison import add_run_options, run_from_command_line
-from examples.repeat_copy.tasks import repeat_copy
+from examples.compare.problems import copying
+from examples.compare.single import add_run_options, run_from_command_line
 
 
-def main() -> None:
+def main() -> int:
     """Read the options and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=5, help="lengths and repeats from 1 to this; 13 in the paper")
@@ -22,9 +23,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     add_run_options(parser, Path("runs/repeat_copy"))
     options = parser.parse_args()
-    workload = repeat_copy(size=options.size, hidden=options.hidden, bits=options.bits, batch_size=options.batch_size)
-    run_from_command_line(workload, options)
+    problem = copying(options.size, options.hidden, options.batch_size, options.bits)
+    return run_from_command_line(problem, options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

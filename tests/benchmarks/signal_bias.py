@@ -33,7 +33,6 @@ from curricula.signals import (
     UnbiasedGradientPredictionGain,
 )
 from examples.compare.training import quiet
-from examples.comparison import in_halves
 from examples.junk_arms import junk_arms
 from tests.benchmarks.signal_fidelity import Together
 
@@ -76,7 +75,7 @@ COMPARED: dict[str, Any] = {
 
 def _measure(steps: int, seed: int) -> dict[str, dict[str, float]]:
     pl.seed_everything(seed, verbose=False)
-    workload = in_halves(junk_arms(batch_size=32))
+    workload = junk_arms(batch_size=32)
     fresh = junk_arms(batch_size=FRESH).tasks(seed + 500_000)
     signal = Together(COMPARED)
     callback = CurriculumCallback(FixedPolicy.uniform(), signal, seed=seed)
@@ -88,7 +87,7 @@ def _measure(steps: int, seed: int) -> dict[str, dict[str, float]]:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **workload.trainer_options,
+        accumulate_grad_batches=2,
     )
     trainer.fit(workload.model(), CurriculumLoader(workload.tasks(seed), probe_tasks=fresh, steps_per_epoch=2 * steps))
     first = steps // 10

@@ -31,7 +31,8 @@ from curricula.signals import (
     Step,
 )
 from examples.compare.training import quiet
-from examples.comparison import WORKLOADS
+from examples.parity_staircase import staircase
+from examples.repeat_copy import repeat_copy
 from examples.workload import Workload
 from tests.benchmarks.signal_cost import Transformer
 
@@ -112,8 +113,8 @@ def small_transformer() -> Workload:
 
 
 MODELS = {
-    "parity_staircase_8": WORKLOADS["parity_staircase_8"],
-    "repeat_copy": WORKLOADS["repeat_copy"],
+    "parity_staircase_8": lambda: staircase(duplicates=0),
+    "repeat_copy": repeat_copy,
     "transformer": small_transformer,
 }
 

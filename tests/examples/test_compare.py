@@ -175,7 +175,28 @@ def test_temperatures_and_unimax_by_hand():
     assert unimax(np.array([1000.0, 10.0, 20.0]), 300, most_passes=2).round(4).tolist() == [0.8, 0.0667, 0.1333]
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.replays is None])
+USABLE = [name for name, method in METHODS.items() if method.replays is None and method.refuses(toy()) is None]
+
+
+@pytest.mark.parametrize(
+    ("problem", "method"),
+    [
+        ("parity_staircase_8_halves", "curriculum, UGPG"),
+        ("parity_staircase_8_variational", "curriculum, VCG"),
+        ("parity_staircase_8_variational", "curriculum, GVCG"),
+        ("junk_arms_8_24_0", "by hand: 10% on useless tasks, one task a batch"),
+    ],
+)
+def test_methods_for_some_problems_train_there_and_say_why_not_elsewhere(problem, method):
+    record = train(problem_of(problem), Job(problem, method, 2e-3, 3, steps=4))
+    assert record.steps == [4]
+    assert record.samples == [4 * 64]
+    with pytest.raises(ValueError, match="one batch|not Gaussian|all of its tasks are useful"):
+        train(toy(useful=None), Job("toy", method, 0.1, 3))
+    assert {*USABLE, method} != set(METHODS)
+
+
+@pytest.mark.parametrize("name", USABLE)
 def test_every_method_trains_and_says_what_it_trained_on(name):
     record = train(toy(), Job("toy", name, 0.1, 3))
     assert record.steps == [5, 10, 15, 20]

@@ -3,7 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from examples.comparison import train
+from examples.compare.problem import Job
+from examples.compare.problems import parity
+from examples.compare.training import train
 from examples.junk_arms import junk_arms
 
 
@@ -40,8 +42,9 @@ def test_every_task_has_its_own_code_and_streams_repeat():
 
 @pytest.mark.parametrize(("noise", "duplicates"), [(10, 6), (0, 0)])
 def test_a_run_is_judged_by_the_useful_tasks(noise, duplicates):
-    workload = replace(junk_arms(noise=noise, duplicates=duplicates), budget=50)
-    assert list(workload.held_out()) == ["k=1", "k=2", "k=3", "k=4"]
-    run = train(workload, "curriculum", 0)
-    assert run.steps == [50]
-    assert len(run.draws) == 4 + noise + duplicates
+    problem = replace(parity(junk_arms(noise=noise, duplicates=duplicates)), budget=50)
+    assert list(problem.held_out()) == ["k=1", "k=2", "k=3", "k=4"]
+    assert problem.useful == (["k=1", "k=2", "k=3", "k=4"] if noise else None)
+    record = train(problem, Job(problem.name, "curriculum", 2e-3, 0))
+    assert record.steps == [50]
+    assert len(record.draws) == 4 + noise + duplicates

@@ -1,0 +1,77 @@
+"""One training of one problem from the command line, with a progress bar and a page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from curricula.tracking import CurriculumHistory
+from curricula.tracking.curves import Comparison
+from curricula.tracking.report import Section, write_report
+from examples.compare.figures import curves_of, label_of
+from examples.compare.problem import Job, Problem
+from examples.compare.runs import Run, run_of
+from examples.compare.statistics import to_goal
+from examples.compare.training import quiet, train
+
+
+def add_run_options(parser: argparse.ArgumentParser, out: Path) -> None:
+    """Add the options that a single run of any problem has.
+
+    Args:
+        parser: gets them.
+        out: folder of what is written, unless another is given.
+    """
+    parser.add_argument("--method", default="curriculum", help="as `python -m examples.compare list` has them")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=None, help="learning rate; the middle one of the problem's")
+    parser.add_argument("--steps", type=int, default=None, help="most optimiser steps")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; small models are fastest with 1")
+    parser.add_argument("--out", type=Path, default=out, help="folder of the history and the page")
+
+
+def run_from_command_line(problem: Problem, options: argparse.Namespace) -> int:
+    """Train once with a progress bar, and write the page.
+
+    Args:
+        problem: to train on.
+        options: of :func:`add_run_options`.
+
+    Returns:
+        0, or 2 if an option cannot be right; what and why is written to stderr.
+    """
+    quiet(options.threads)
+    if options.steps is not None:
+        problem = replace(problem, budget=options.steps)
+    job = Job(problem.name, options.method, options.lr or middle_rate(problem), options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{job.key}.history.json"
+    path.unlink(missing_ok=True)
+    try:
+        run = run_of(train(problem, job, history=path, progress_bar=True), problem)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    history = CurriculumHistory.load(path) if path.exists() else None
+    section = Section(problem.title, problem.text, history=history, comparison=comparison([run], problem))
+    page = write_report(options.out / "index.html", [section], title=f"{problem.title}: {options.method}")
+    reached = to_goal(run, problem)
+    print("goal not reached" if reached > problem.budget else f"goal reached after {reached:,.0f} steps")
+    print(f"the page: {page.resolve()}")
+    return 0
+
+
+def middle_rate(problem: Problem) -> float:
+    """Return the learning rate in the middle of those that the problem has."""
+    rates = sorted(problem.learning_rates)
+    return rates[len(rates) // 2]
+
+
+def comparison(runs: Sequence[Run], problem: Problem) -> Comparison:
+    """Return the runs of one problem as curves, for figures and pages."""
+    methods = dict.fromkeys(run.method for run in runs)
+    curves = {name: curves_of([run for run in runs if run.method == name], problem) for name in methods}
+    return Comparison(curves, problem.goal, label_of(problem))
