@@ -191,7 +191,7 @@ def test_methods_for_some_problems_train_there_and_say_why_not_elsewhere(problem
     record = train(problem_of(problem), Job(problem, method, 2e-3, 3, steps=4))
     assert record.steps == [4]
     assert record.samples == [4 * 64]
-    with pytest.raises(ValueError, match="one batch|not Gaussian|all of its tasks are useful"):
+    with pytest.raises(ValueError, match=r"one batch|not Gaussian|all of its tasks are useful"):
         train(toy(useful=None), Job("toy", method, 0.1, 3))
     assert {*USABLE, method} != set(METHODS)
 
