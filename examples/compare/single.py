@@ -11,7 +11,7 @@ from pathlib import Path
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Comparison
 from curricula.tracking.report import Section, write_report
-from examples.compare.figures import curves_of, label_of
+from examples.compare.figures import LABELS, curves_of, label_of
 from examples.compare.problem import Job, Problem
 from examples.compare.runs import Run, run_of
 from examples.compare.statistics import to_goal
@@ -73,5 +73,7 @@ def middle_rate(problem: Problem) -> float:
 def comparison(runs: Sequence[Run], problem: Problem) -> Comparison:
     """Return the runs of one problem as curves, for figures and pages."""
     methods = dict.fromkeys(run.method for run in runs)
-    curves = {name: curves_of([run for run in runs if run.method == name], problem) for name in methods}
+    curves = {
+        LABELS.get(name, name): curves_of([run for run in runs if run.method == name], problem) for name in methods
+    }
     return Comparison(curves, problem.goal, label_of(problem))

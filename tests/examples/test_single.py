@@ -81,6 +81,7 @@ def test_the_demonstration_has_the_mixed_batch_beside_the_curriculum(tmp_path, m
     assert "| uniform, mixed | 0.002 | 0/1 | never [never - never] |" in (tmp_path / "table.md").read_text()
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert all(method in page for method in demo.METHODS)
+    assert "uniform, one task" in page
     for kind in ("comparison", "policy", "losses", "syllabus"):
         assert (tmp_path / f"parity_staircase_8-{kind}.png").exists()
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
