@@ -166,9 +166,11 @@ class SharedWeights:
 
     def _write_out(self, steps: Mapping[int, float], alpha: float) -> None:
         weights = self.to_array()
-        most = max(0.0, *steps.values())
+        # Arms that do not move are at a step of 0. Where all move, the largest step may be far below it.
+        most = max(steps.values()) if len(steps) == self.num_arms else max(0.0, *steps.values())
         own = {arm: float(weights[arm]) * math.exp(step - most) for arm, step in steps.items()}
-        weights *= math.exp(-most)  # the others downwards: a common factor is free
+        if most > 0.0:
+            weights *= math.exp(-most)  # the others downwards: a common factor is free
         for arm, weight in own.items():
             weights[arm] = weight
         self._write(share(weights, alpha))

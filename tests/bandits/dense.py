@@ -43,9 +43,10 @@ class DenseExp3S(Exp3S):
         if bonus is not None:
             log_weights = self.log_weights() + log_steps
             return np.exp(log_weights - log_weights.max())
-        weights = self._weights * math.exp(-max(0.0, log_steps.max()))
+        most = max(log_steps)  # 0 for arms that do not move
+        weights = self._weights * math.exp(-most) if most > 0.0 else self._weights.copy()
         for arm in steps:
-            weights[arm] = self._weights[arm] * math.exp(log_steps[arm] - max(0.0, log_steps.max()))
+            weights[arm] = self._weights[arm] * math.exp(log_steps[arm] - most)
         return weights
 
     def _state(self):
