@@ -82,8 +82,8 @@ class CurriculumCallback(pl.Callback):
             optimiser steps: all of them are of one task, and are rewarded together. ``None``: as many as it takes to
             the next optimiser step, which can be known with ``num_workers=0`` alone. Under automatic optimisation it is
             the trainer's ``accumulate_grad_batches``.
-        horizon: expected number of draws, for the bandit's rates. ``None``: the number of optimiser steps that the
-            trainer expects; give it where that is not the number of draws, as with several optimisers.
+        horizon: expected number of steps that are rewarded, for the bandit's rates. ``None``: the number of optimiser
+            steps that the trainer expects; give it where that is another, as with several optimisers.
 
     Raises:
         TypeError: if an argument is of another kind; a class in place of an instance is told apart.
@@ -278,12 +278,11 @@ class CurriculumCallback(pl.Callback):
             self._ledger.set_tasks(loader.names, "the training before", strict=self._strict)
             return
         loader.made_in_epoch = trainer.current_epoch
-        rewards = self._horizon
-        if rewards is None:
-            rewards = expected_draws(trainer, self._batches_per_draw or 1)
-            if rewards is not None and self._independent:
-                rewards *= trainer.world_size
-        teacher = Teacher(loader.names, horizon=rewards, **self._options)
+        steps = self._horizon
+        if steps is None:
+            steps = expected_draws(trainer, self._batches_per_draw or 1)
+        draws = trainer.world_size if self._independent else 1
+        teacher = Teacher(loader.names, horizon=steps, draws_per_step=draws, **self._options)
         target = self._target if isinstance(self._target, str) else None
         history = CurriculumHistory(loader.names, grid=loader.grid, target=target)
         self.signal.reset()

@@ -42,24 +42,21 @@ class Ledger:
             For each draw its reward in ``[-1, 1]``, ``None`` if the bandit did not learn from it.
         """
         self._adopt_tasks()
-        rewards: list[float | None] = []
-        for draw, outcome in zip(draws, outcomes, strict=True):
-            more = len(rewards) < len(draws) - 1
-            rewards.append(self._reward(draw, outcome, nothing_trained))
-            self._record(draw, outcome, rewards[-1], more=more)
+        step = [(draw, outcome.progress, outcome.cost) for draw, outcome in zip(draws, outcomes, strict=True)]
+        rewards = self.teacher.reward_all(step)
+        for place, (draw, outcome, reward) in enumerate(zip(draws, outcomes, rewards, strict=True)):
+            self._tell(draw, outcome, reward, nothing_trained)
+            self._record(draw, outcome, reward, more=place < len(draws) - 1)
         return rewards
 
-    def _reward(self, draw: Draw, outcome: Outcome, nothing_trained: bool) -> float | None:
+    def _tell(self, draw: Draw, outcome: Outcome, reward: float | None, nothing_trained: bool) -> None:
         if outcome.progress is None:  # not known yet
-            self.teacher.discard(draw)
-            return None
-        reward = self.teacher.reward(draw, outcome.progress, outcome.cost)
+            return
         if reward is None:
             step = self.history.steps
             self._skipped.add(draw.task, outcome.progress, outcome.loss, step, nothing_trained=nothing_trained)
         elif self._skipped.of_task:
             self._skipped.end(draw.task)
-        return reward
 
     def _record(self, draw: Draw, outcome: Outcome, reward: float | None, *, more: bool) -> None:
         history = self.history

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from curricula.bandits.base import check_range
@@ -27,6 +29,24 @@ class RewardScaler(ABC):
         Raises:
             ValueError: if ``rate`` is not finite.
         """
+
+    def scale_all(self, rates: Sequence[float]) -> list[float]:
+        """Return the rewards of the rates of one step, all by what was known before it, then remember the rates.
+
+        No reward depends on the other rates of its step, nor on its place among them.
+
+        Args:
+            rates: of one step, in the order in which they are to be remembered.
+
+        Raises:
+            ValueError: if a rate is not finite. Then nothing has changed.
+        """
+        if len(rates) == 1:
+            return [self.scale(rates[0])]
+        rewards = [copy.deepcopy(self).scale(rate) for rate in rates]
+        for rate in rates:
+            self.scale(rate)
+        return rewards
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -160,6 +180,18 @@ class QuantileScaler(RewardScaler):
         reward = 0.0 if bounds is None else scale_between(rate, *bounds)
         self._remember(rate)
         return reward
+
+    def scale_all(self, rates: Sequence[float]) -> list[float]:
+        """Return the rewards of the rates of one step by the history before it, then add them to it in their order."""
+        for rate in rates:
+            if not math.isfinite(rate):
+                raise ValueError(f"a progress rate must be finite, got {rate}")
+        values = [float(rate) for rate in rates]
+        bounds = self.quantiles()
+        rewards = [0.0 if bounds is None else scale_between(value, *bounds) for value in values]
+        for value in values:
+            self._remember(value)
+        return rewards
 
     def _remember(self, rate: float) -> None:
         self._seen += 1

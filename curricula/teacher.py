@@ -4,52 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from curricula.bandits.base import Bandit, FloatArray, invert
 from curricula.bandits.exp3s import Exp3S
+from curricula.bandits.pulls import Pull
 from curricula.checks import as_number
+from curricula.draws import Draw, OpenDraws, check_draw, draw_from_list, draw_to_list
 from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler, RewardScaler
 from curricula.state import seal, unseal
 from curricula.task_names import TaskChanges, carried_arms, check_names
 
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One choice of a task, with what is needed to reward it at any later time."""
-
-    id: int
-    """Number of the draw, from 0."""
-    arm: int
-    """Index of the task."""
-    task: str
-    """Name of the task."""
-    probability: float
-    """Probability of the arm at the draw, in ``(0, 1]``."""
-    step: int
-    """Number of rewards the policy had learned from at the draw."""
+__all__ = ["Draw", "Teacher", "check_instance", "draw_from_list", "draw_to_list"]
 
 
 class Teacher:
     """Chooses tasks by a bandit and teaches the bandit by scaled learning progress. Works in any loop.
 
     Draw ``n`` is a pure function of the seed, ``n`` and the policy, so all ranks, a resumed run and a run after a crash
-    draw alike. Draws may be rewarded late, out of order, or never (:meth:`discard`).
+    draw alike. Draws may be rewarded late, out of order, or never (:meth:`discard`). A step may have several draws:
+    :meth:`draw_all` makes them from one policy, and :meth:`reward_all` teaches the bandit once by all of them.
 
     Args:
         tasks: unique names; arm ``k`` is the ``k``-th.
         bandit: default ``Exp3S()``; it is reset here.
         scaler: progress rate to reward; default ``QuantileScaler()``; it is reset here.
         seed: in ``[0, 2**64)``.
-        horizon: expected number of rewards, for the bandit's rates; ``None`` when unknown.
+        horizon: expected number of steps, for the bandit's rates; ``None`` when unknown.
+        draws_per_step: number of draws of a step, for the bandit's rates.
 
     Raises:
         TypeError: if a name is not a string, or the bandit or scaler is not an instance of its base class.
-        ValueError: if there are no tasks or two have one name.
+        ValueError: if there are no tasks, two have one name, or a number is out of range.
 
     Source: Graves et al. 2017, Algorithm 1.
 
@@ -70,6 +59,7 @@ class Teacher:
         scaler: RewardScaler | None = None,
         seed: int = 0,
         horizon: int | None = None,
+        draws_per_step: int = 1,
     ) -> None:
         self.tasks = check_names(tasks)
         self.bandit: Bandit = check_instance("bandit", Exp3S() if bandit is None else bandit, Bandit)
@@ -78,16 +68,16 @@ class Teacher:
         )
         self._numbers = CounterGenerator(seed, Stream.DRAWS)
         self.seed = int(seed)
+        self.bandit.draws_per_step = _check_count("draws_per_step", draws_per_step)
         self.bandit.reset(len(self.tasks), horizon)
         self.scaler.reset(self.seed)
         self.draws = 0
         """Number of draws made."""
         self.updates = 0
-        """Number of rewards learned from."""
+        """Number of steps learned from."""
         self.skipped = [0] * len(self.tasks)
         """Per task, rewards that were not learned from because the progress was not finite."""
-        self._open: dict[int, Draw] = {}
-        self._policies: dict[int, FloatArray] = {}
+        self._open = OpenDraws()
         self._removed: set[int] = set()
 
     def probabilities(self) -> FloatArray:
@@ -161,7 +151,7 @@ class Teacher:
         self.bandit.rearrange([*range(len(self.tasks)), None])
         self.tasks = tasks
         self.skipped.append(0)
-        self._policies = {key: np.append(policy, 1.0) for key, policy in self._policies.items()}
+        self._open = self._open.rearranged([*range(len(tasks) - 1), None])
 
     def set_tasks(self, tasks: Sequence[str]) -> TaskChanges:
         """Go on with other tasks, matched by name, as where the data are loaded anew. On an error nothing has changed.
@@ -191,27 +181,10 @@ class Teacher:
         carried = carried_arms(self.tasks, names)
         removed = _removed_now(self._removed, carried, names)
         self.bandit.rearrange(carried)
-        self._carry(carried, list(self._open.values()), list(self._policies.items()), self.skipped)
+        self._open = self._open.rearranged(carried)
+        self.skipped = [0 if arm is None else self.skipped[arm] for arm in carried]
         self.tasks, self._removed = names, removed
         return changes
-
-    def _carry(
-        self,
-        carried: Sequence[int | None],
-        draws: Iterable[Draw],
-        policies: Iterable[tuple[int, Any]],
-        skipped: Sequence[int],
-    ) -> None:
-        """Take over what was open among other tasks, of which ``carried`` tells the arms."""
-        now = {before: arm for arm, before in enumerate(carried) if before is not None}
-        kept = [replace(draw, arm=now[draw.arm]) for draw in draws if draw.arm in now]
-        self._open = {draw.id: draw for draw in kept}
-        self._policies = {
-            key: np.array([1.0 if arm is None else policy[arm] for arm in carried])
-            for key, policy in policies
-            if key in self._open
-        }
-        self.skipped = [0 if arm is None else skipped[arm] for arm in carried]
 
     def _arm(self, name: str) -> int:
         if name not in self.tasks:
@@ -223,25 +196,52 @@ class Teacher:
 
     def draw(self) -> Draw:
         """Draw a task from the current policy and keep the draw open until it is rewarded or discarded."""
+        return self._made(self.probabilities() if self._removed else None, self._policy_to_keep())
+
+    def draw_all(self, count: int) -> tuple[Draw, ...]:
+        """Draw the tasks of one step from the current policy, with replacement, and keep the draws open.
+
+        They are the very draws that ``count`` calls of :meth:`draw` make, whether on one rank or on several.
+
+        Args:
+            count: number of draws, at least 1.
+
+        Raises:
+            TypeError: if the count is no int.
+            ValueError: if it is below 1.
+
+        Example:
+            >>> teacher = Teacher(["easy", "hard"], seed=1)
+            >>> [draw.id for draw in teacher.draw_all(3)]
+            [0, 1, 2]
+        """
+        _check_count("count", count)
+        policy, kept = self.probabilities() if self._removed else None, self._policy_to_keep()
+        return tuple(self._made(policy, kept) for _ in range(count))
+
+    def _policy_to_keep(self) -> FloatArray | None:
+        if not self.bandit.needs_policy:
+            return None
+        policy = self.probabilities()
+        policy[list(self._removed)] = 1.0  # bonuses are divided by it, and a task not to be drawn has none to get
+        return policy
+
+    def _made(self, policy: FloatArray | None, kept: FloatArray | None) -> Draw:
+        """Make the next draw, by ``policy`` if it is not the bandit's own."""
         numbers = self._numbers.at(self.draws)
-        if self._removed:
-            policy = self.probabilities()
-            arm = invert(policy, numbers.random())
-            probability = float(policy[arm])
-        else:
+        if policy is None:
             arm = self.bandit.draw(numbers)
             probability = self.bandit.probability(arm)
+        else:
+            arm = invert(policy, numbers.random())
+            probability = float(policy[arm])
         draw = Draw(self.draws, arm, self.tasks[arm], probability, self.updates)
-        self._open[draw.id] = draw
-        if self.bandit.needs_policy:
-            policy = self.probabilities()
-            policy[list(self._removed)] = 1.0  # bonuses are divided by it, and a task not to be drawn has none to get
-            self._policies[draw.id] = policy
+        self._open.add(draw, kept)
         self.draws += 1
         return draw
 
     def reward(self, draw: Draw, progress: float, cost: float = 1.0) -> float | None:
-        """Close a draw with the progress that it earned and teach the bandit.
+        """Close a draw with the progress that it earned and teach the bandit: :meth:`reward_all` of a step of one draw.
 
         Args:
             draw: an open draw.
@@ -256,15 +256,59 @@ class Teacher:
             TypeError: if the draw is none, or the progress or the cost is no number.
             ValueError: if the draw is not open (unknown, rewarded already, or discarded) or the cost is out of range.
         """
-        _check_draw(draw)
-        if type(progress) is not float:
-            progress = as_number("progress", progress, ": give float('nan') where it cannot be told")
-        if type(cost) is not float:
-            cost = as_number("the cost of a step", cost, f" for task {draw.task!r}")
-        if not (cost > 0 and math.isfinite(cost)):
-            raise ValueError(f"the cost of a step must be finite and > 0, got {cost} for task {draw.task!r}")
-        policy = self._close(draw)
-        rate = progress / cost
+        rate = _checked_rate(draw, progress, cost)
+        self._open.check(draw, self.draws)
+        return self._learn_one(draw, rate)
+
+    def reward_all(self, outcomes: Iterable[tuple[Draw, float | None, float]]) -> list[float | None]:
+        """Close all draws of a step with what they earned and teach the bandit once, by the mean over them.
+
+        The scaler maps every rate by what it knew before the step, and remembers them in the order of the draws'
+        numbers. So neither a reward nor the policy depends on the order in which the outcomes are given, and no reward
+        on those of the other draws of its step.
+
+        Draws without finite progress are closed like the others, and teach nothing. The mean is over all draws of the
+        step all the same (:meth:`Bandit.update_all <curricula.bandits.Bandit.update_all>`): what a draw is worth does
+        not depend on what became of the others. If no draw has finite progress the bandit learns nothing, and the
+        step is no update.
+
+        Args:
+            outcomes: one triple for each draw of the step, those included that are to be discarded: an open draw; its
+                raw progress as in :meth:`reward`, or ``None`` where it is not known (the draw is discarded, and not
+                counted in :attr:`skipped`); and the cost that its progress is divided by.
+
+        Returns:
+            For each outcome, in the order given, the scaled reward in ``[-1, 1]``, or ``None`` if there is none.
+
+        Raises:
+            TypeError: if a draw is none, or a progress or a cost is no number.
+            ValueError: if there are no outcomes, a draw is not open or is given twice, or a cost is out of range. Then
+                no draw was closed, and nothing has changed.
+
+        Example:
+            >>> teacher = Teacher(["easy", "hard"], seed=1, draws_per_step=2)
+            >>> one, other = teacher.draw_all(2)
+            >>> teacher.reward_all([(one, 0.3, 1.0), (other, None, 1.0)])
+            [0.0, None]
+            >>> teacher.updates, teacher.open_draws()
+            (1, [])
+        """
+        rated: list[tuple[Draw, float | None]] = []
+        seen: set[int] = set()
+        for draw, progress, cost in outcomes:
+            rated.append((draw, _rate(draw, progress, cost)))
+            self._open.check(draw, self.draws)
+            if draw.id in seen:
+                raise ValueError(f"draw {draw.id} is given twice: give one outcome for each draw of the step")
+            seen.add(draw.id)
+        if not rated:
+            raise ValueError("a step has at least one draw, got no outcomes: give one for each of its draws")
+        draw, rate = rated[0]
+        return [self._learn_one(draw, rate)] if len(rated) == 1 and rate is not None else self._learn(rated)
+
+    def _learn_one(self, draw: Draw, rate: float) -> float | None:
+        """Close the draw of a step, which is open, and teach the bandit by its progress rate."""
+        policy = self._open.close(draw)
         if not math.isfinite(rate):
             self.skipped[draw.arm] += 1
             return None
@@ -273,6 +317,28 @@ class Teacher:
         self.updates += 1
         return reward
 
+    def _learn(self, rated: list[tuple[Draw, float | None]]) -> list[float | None]:
+        """Close the draws of a step, which are open, and teach the bandit by their progress rates."""
+        known: list[tuple[Draw, float, FloatArray | None]] = []
+        for draw, rate in rated:
+            policy = self._open.close(draw)
+            if rate is not None and math.isfinite(rate):
+                known.append((draw, rate, policy))
+            elif rate is not None:
+                self.skipped[draw.arm] += 1
+        if not known:
+            return [None] * len(rated)
+        known.sort(key=lambda each: each[0].id)
+        rewards = self.scaler.scale_all([rate for _, rate, _ in known])
+        pulls = [
+            Pull(draw.arm, reward, draw.probability, policy)
+            for (draw, _, policy), reward in zip(known, rewards, strict=True)
+        ]
+        self.bandit.update_all(pulls, draws=len(rated))
+        self.updates += 1
+        of_draw = {draw.id: reward for (draw, _, _), reward in zip(known, rewards, strict=True)}
+        return [of_draw.get(draw.id) for draw, _ in rated]
+
     def discard(self, draw: Draw) -> None:
         """Close a draw that will never be rewarded.
 
@@ -280,23 +346,13 @@ class Teacher:
             TypeError: if the draw is none.
             ValueError: if the draw is not open.
         """
-        _check_draw(draw)
-        self._close(draw)
+        check_draw(draw)
+        self._open.check(draw, self.draws)
+        self._open.close(draw)
 
     def open_draws(self) -> list[Draw]:
         """Return the draws that are neither rewarded nor discarded, oldest first."""
-        return list(self._open.values())
-
-    def _close(self, draw: Draw) -> FloatArray | None:
-        known = self._open.get(draw.id)
-        if known is not draw and known != draw:  # equal after a resume, else the very object
-            if draw.id in self._open or draw.id >= self.draws:
-                reason = "it was never drawn here"
-            else:
-                reason = "it was rewarded or discarded already"
-            raise ValueError(f"draw {draw.id} of task {draw.task!r} is not open: {reason}")
-        del self._open[draw.id]
-        return self._policies.pop(draw.id, None)
+        return self._open.to_list()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides the next draws, as plain containers with a format number and a SHA-256."""
@@ -309,8 +365,7 @@ class Teacher:
                 "updates": self.updates,
                 "skipped": list(self.skipped),
                 "removed": sorted(self._removed),
-                "open": [draw_to_list(draw) for draw in self._open.values()],
-                "policies": [[key, policy.tolist()] for key, policy in self._policies.items()],
+                **self._open.state(),
                 "bandit": self.bandit.state_dict(),
                 "scaler": self.scaler.state_dict(),
             },
@@ -356,20 +411,9 @@ class Teacher:
         self.draws = content["draws"]
         self.updates = content["updates"]
         self._removed = removed
-        draws = [draw_from_list(fields, saved) for fields in content["open"]]
-        self._carry(carried, draws, content["policies"], content["skipped"])
+        self._open = OpenDraws.from_state(content["open"], content["policies"], saved).rearranged(carried)
+        self.skipped = [0 if arm is None else content["skipped"][arm] for arm in carried]
         return changes
-
-
-def draw_to_list(draw: Draw) -> list[Any]:
-    """Return a draw as a plain list, for a checkpoint."""
-    return [draw.id, draw.arm, draw.probability, draw.step]
-
-
-def draw_from_list(fields: Sequence[Any], tasks: Sequence[str]) -> Draw:
-    """Return the draw that :func:`draw_to_list` wrote."""
-    number, arm, probability, step = fields
-    return Draw(number, arm, tasks[arm], probability, step)
 
 
 def _removed_now(
@@ -383,9 +427,31 @@ def _removed_now(
     return now
 
 
-def _check_draw(draw: Draw) -> None:
-    if not isinstance(draw, Draw):
-        raise TypeError(f"draw must be a Draw that draw() returned, got {draw!r}")
+def _rate(draw: Draw, progress: float | None, cost: float) -> float | None:
+    if progress is None:
+        check_draw(draw)
+        return None
+    return _checked_rate(draw, progress, cost)
+
+
+def _checked_rate(draw: Draw, progress: float, cost: float) -> float:
+    """Return the progress per cost of a draw, which may be not finite, or raise."""
+    check_draw(draw)
+    if type(progress) is not float:
+        progress = as_number("progress", progress, ": give float('nan') where it cannot be told")
+    if type(cost) is not float:
+        cost = as_number("the cost of a step", cost, f" for task {draw.task!r}")
+    if not (cost > 0 and math.isfinite(cost)):
+        raise ValueError(f"the cost of a step must be finite and > 0, got {cost} for task {draw.task!r}")
+    return progress / cost
+
+
+def _check_count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
 
 
 def check_instance(what: str, value: Any, base: type[Any]) -> Any:

@@ -4,5 +4,6 @@ from curricula.bandits.base import Bandit
 from curricula.bandits.exp3 import Exp3
 from curricula.bandits.exp3s import Exp3S
 from curricula.bandits.fixed import FixedPolicy
+from curricula.bandits.pulls import Pull
 
-__all__ = ["Bandit", "Exp3", "Exp3S", "FixedPolicy"]
+__all__ = ["Bandit", "Exp3", "Exp3S", "FixedPolicy", "Pull"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from curricula.bandits.pulls import Pull, merged
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -17,8 +19,8 @@ class Bandit(ABC):
     """A policy over arms ``0 .. num_arms - 1`` that learns from rewards in ``[-1, 1]``.
 
     A bandit is made with its options, then :meth:`reset` once with the number of arms. Subclasses implement
-    :meth:`_start`, :meth:`probabilities`, :meth:`_learn`, :meth:`_state` and :meth:`_load_state`, and, where tasks come
-    and go, :meth:`_rearrange`.
+    :meth:`_start`, :meth:`probabilities`, :meth:`_learn`, :meth:`_state` and :meth:`_load_state`; where tasks come and
+    go, :meth:`_rearrange`; and :meth:`_learn_all` where something happens once per step, however many draws it has.
 
     Example:
         >>> import numpy as np
@@ -36,14 +38,24 @@ class Bandit(ABC):
     """Number of arms; 0 before :meth:`reset`."""
 
     horizon: int | None = None
-    """Expected number of updates, where known."""
+    """Expected number of updates, where known: of steps, however many draws each has."""
+
+    draws_per_step: int = 1
+    """Number of draws that :meth:`update_all` is given per step, for the rates. Set it before :meth:`reset`, which
+    keeps it; :class:`~curricula.Teacher` does."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a class that says how one reward is learned, and no more, learn several by that."""
+        super().__init_subclass__(**options)
+        if "_learn" in vars(cls) and "_learn_all" not in vars(cls):
+            cls._learn_all = Bandit._learn_all  # type: ignore[method-assign]
 
     def reset(self, num_arms: int, horizon: int | None = None) -> None:
         """Forget everything and start with ``num_arms`` arms.
 
         Args:
             num_arms: at least 1.
-            horizon: expected number of updates, at least 1; ``None`` when unknown.
+            horizon: expected number of updates (steps), at least 1; ``None`` when unknown.
 
         Raises:
             TypeError: if an argument is not an int.
@@ -90,6 +102,54 @@ class Bandit(ABC):
         """
         if not self.num_arms:
             raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before update()")
+        self._learn(*self._checked(arm, reward, probability, policy))
+
+    def update_all(
+        self,
+        pulls: Iterable[Pull | tuple[int, float, float] | tuple[int, float, float, FloatArray | None]],
+        draws: int | None = None,
+    ) -> None:
+        r"""Learn what the draws of one step earned: once, by their mean, in whatever order they are given.
+
+        .. math:: \tilde r_i = \frac{1}{B} \sum_{b=1}^{B} \frac{r_b\,\mathbb{1}[a_b = i]}{\pi_b(i)}
+
+        is what :math:`i` would have earned, without bias, whatever the other draws of the step were. The policy moves
+        as far as by one draw, with less variance: a sum in place of the mean would move it B times as far. It is one
+        update for :attr:`horizon`, and what a bandit does per update (sharing, smaller steps) it does once.
+
+        Args:
+            pulls: arm, reward and probability at the draw, as in :meth:`update`, and the policy at the draw where
+                :attr:`needs_policy`. None at all changes nothing.
+            draws: B, the number of the step's draws, where some of them earned no reward that is known; at least
+                ``len(pulls)``, which is the default. A draw without a reward then counts as one of 0: if the mean were
+                over the others alone, a task without rewards would make those of all other tasks larger.
+
+        Raises:
+            RuntimeError: before :meth:`reset`.
+            TypeError: if ``draws`` is no int.
+            ValueError: if an argument is out of range or not finite. Then nothing has changed.
+
+        Example:
+            >>> from curricula.bandits import Exp3
+            >>> bandit = Exp3(eta=0.1, epsilon=0.0)
+            >>> bandit.reset(num_arms=2)
+            >>> bandit.update_all([(0, 1.0, 0.5), (1, -1.0, 0.5), (0, 1.0, 0.5), (1, -1.0, 0.5)])
+            >>> weights = bandit.log_weights()
+            >>> round(float(weights[0] - weights[1]), 12)  # as by 0.1 * (1 + 1) / 0.5 / 2
+            0.2
+        """
+        if not self.num_arms:
+            raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before update_all()")
+        checked = [Pull(*self._checked(*pull)) for pull in pulls]
+        number = len(checked) if draws is None else _check_draws(draws, len(checked))
+        if number == 1 and checked:
+            self._learn(*checked[0])
+        elif checked:
+            self._learn_all(checked, number)
+
+    def _checked(
+        self, arm: int, reward: float, probability: float, policy: FloatArray | None = None
+    ) -> tuple[int, float, float, FloatArray | None]:
         if not 0 <= arm < self.num_arms:
             raise ValueError(f"arm must be in [0, {self.num_arms}), got {arm}")
         if not -1.0 <= reward <= 1.0:  # false for NaN as well
@@ -105,7 +165,7 @@ class Bandit(ABC):
             policy = np.asarray(policy, dtype=np.float64)
             if not ((policy >= 0.0) & (policy <= 1.0 + 1e-12)).all():  # false for NaN as well
                 raise ValueError(f"the policy at the draw must be of probabilities in [0, 1], got {policy.tolist()}")
-        self._learn(arm, float(reward), float(probability), policy)
+        return arm, float(reward), float(probability), policy
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides the next probabilities, as plain containers."""
@@ -187,7 +247,24 @@ class Bandit(ABC):
 
     @abstractmethod
     def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
-        """Apply one checked reward."""
+        """Apply one checked reward.
+
+        Unless there is a :meth:`_learn_all`, it is also called for each arm of a step with several draws, with their
+        mean reward and a probability that may then be above 1: see :func:`~curricula.bandits.pulls.merged`.
+        """
+
+    def _learn_all(self, pulls: list[Pull], draws: int) -> None:
+        """Apply the checked rewards of one step with several draws.
+
+        By default every arm of the step learns once, from its mean reward. Where something happens once per update,
+        such as sharing or a count, say here that it does.
+
+        Args:
+            pulls: at least one, in any order, which must not matter.
+            draws: number of the step's draws, at least 2 and at least ``len(pulls)``.
+        """
+        for pull in merged(pulls, draws):
+            self._learn(*pull)
 
     def _rearrange(self, arms: list[int | None]) -> None:
         """Change the arms, and ``num_arms``. Replace arrays, do not write to them."""
@@ -216,6 +293,14 @@ def invert(policy: FloatArray, number: float) -> int:
     if arm >= len(policy):  # the sum was rounded to below 1
         arm = int(np.flatnonzero(policy)[-1])
     return arm
+
+
+def _check_draws(draws: int, pulls: int) -> int:
+    if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)):
+        raise TypeError(f"draws must be an int, got {draws!r}")
+    if draws < pulls:
+        raise ValueError(f"a step of {draws} draws cannot have {pulls} rewards: give the number of all of its draws")
+    return int(draws)
 
 
 def check_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> float:

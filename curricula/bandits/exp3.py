@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from curricula.bandits.base import Bandit, FloatArray, check_range
+from curricula.bandits.pulls import Pull
 from curricula.bandits.rates import Rates, exp3_rates
 
 _LEAST = 1e-300
@@ -34,6 +35,12 @@ def mix(shares: FloatArray, epsilon: float) -> FloatArray:
     return policy
 
 
+def mean(bonuses: list[FloatArray], draws: int) -> FloatArray:
+    """Return the mean over the draws of a step, whose order does not matter; those that are left out are 0."""
+    total: FloatArray = np.sort(np.stack(bonuses), axis=0).sum(axis=0)
+    return total / draws
+
+
 class Exp3(Bandit):
     r"""Exp3 in log space, with uniform exploration.
 
@@ -41,8 +48,9 @@ class Exp3(Bandit):
         \pi(i) = (1-\epsilon)\frac{e^{w_i}}{\sum_j e^{w_j}} + \frac{\epsilon}{N}, \qquad
         w_i \leftarrow w_i + \eta\,\frac{r\,\mathbb{1}[i = a] + \beta}{\pi(i)}
 
-    The arm ``a`` was drawn with probability :math:`\pi(a)`. It converges to the best *single* arm; for a curriculum,
-    where the best arm changes, use :class:`~curricula.bandits.Exp3S`.
+    The arm ``a`` was drawn with probability :math:`\pi(a)`. A step of several draws moves the log-weights once, by the
+    mean of what each draw would. It converges to the best *single* arm; for a curriculum, where the best arm changes,
+    use :class:`~curricula.bandits.Exp3S`.
 
     Args:
         eta: step size of the log-weights, ``> 0``. ``None``: from the number of arms and the horizon
@@ -84,13 +92,14 @@ class Exp3(Bandit):
 
     def describe(self) -> str:
         """Return one line with the constants in force."""
+        several = f", {self.draws_per_step} draws a step" if self.draws_per_step > 1 else ""
         return (
             f"{type(self).__name__}(eta={self.eta:.3g}, epsilon={self.epsilon:.3g}, beta={self.beta:.3g}; "
-            f"{self.num_arms} arms, horizon {self.horizon})"
+            f"{self.num_arms} arms, horizon {self.horizon}{several})"
         )
 
     def _rates(self) -> Rates:
-        return exp3_rates(self.num_arms, self.horizon)
+        return exp3_rates(self.num_arms, self.horizon, self.draws_per_step)
 
     def _start(self) -> None:
         rates = self._rates()
@@ -98,8 +107,12 @@ class Exp3(Bandit):
         if self._given_eta is not None:
             self.eta = self._given_eta
         else:  # an exploration set by hand must still bound the step
-            self.eta = min(rates.eta, self.epsilon / self.num_arms) if self.epsilon else rates.eta
+            self.eta = min(rates.eta, self._largest_eta()) if self.epsilon else rates.eta
         self._set_equal()
+
+    def _largest_eta(self) -> float:
+        """Return the step size at which one draw can move a log-weight by 1."""
+        return self.draws_per_step * (self.epsilon / self.num_arms)
 
     def _set_equal(self) -> None:
         """Give all arms the same weight."""
@@ -107,20 +120,42 @@ class Exp3(Bandit):
         self._policy = np.full(self.num_arms, 1.0 / self.num_arms)
 
     def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
-        if self.num_arms == 1:
-            return
+        if self.num_arms > 1:
+            bonus = self._bonus(policy) if policy is not None and self.beta else None
+            self._move({arm: self._step(reward, probability)}, bonus)
+
+    def _learn_all(self, pulls: list[Pull], draws: int) -> None:
+        if self.num_arms > 1:
+            bonuses = [self._bonus(pull.policy) for pull in pulls if pull.policy is not None] if self.beta else []
+            self._move(self._steps(pulls, draws), mean(bonuses, draws) if bonuses else None)
+
+    def _move(self, steps: dict[int, float], bonus: FloatArray | None) -> None:
+        """Make one update.
+
+        Args:
+            steps: by how much the log-weights of the drawn arms move, by arm, which come in their order.
+            bonus: by how much ``beta`` raises all of them, shape ``(num_arms,)``.
+        """
         log_weights = self._log_weights
-        log_weights[arm] += self._step(reward, probability)
-        if policy is not None and self.beta:
-            log_weights += self._bonus(policy)
+        for arm, step in steps.items():
+            log_weights[arm] += step
+        if bonus is not None:
+            log_weights += bonus
         log_weights -= log_weights.max()
         weights = np.exp(log_weights)
         total = float(weights.sum())
         log_weights -= math.log(total)
         self._policy = mix(weights / total, self.epsilon)
 
+    def _steps(self, pulls: list[Pull], draws: int) -> dict[int, float]:
+        """Return the mean over the draws of a step of what each moves, by arm, which come in their order."""
+        of_arm: dict[int, list[float]] = {}
+        for pull in pulls:
+            of_arm.setdefault(int(pull.arm), []).append(self._step(pull.reward, pull.probability))
+        return {arm: math.fsum(of_arm[arm]) / draws for arm in sorted(of_arm)}  # exact: their order does not matter
+
     def _step(self, reward: float, probability: float) -> float:
-        """Return by how much the log-weight of the drawn arm moves."""
+        """Return by how much the log-weight of the drawn arm moves by one draw."""
         return max(-_MOST, min(_MOST, self.eta * reward / probability))
 
     def _bonus(self, policy: FloatArray) -> FloatArray:

@@ -24,7 +24,8 @@ class Exp3S(Exp3):
         v_i = w_{t-1,i} + \eta\,\frac{r\,\mathbb{1}[i = a] + \beta}{\pi(i)}
 
     where :math:`\pi` is the epsilon-mixed policy *at the draw* and :math:`\alpha_t = 1/t`, the first one used being
-    :math:`\alpha_2 = 1/2` (with :math:`\alpha_1 = 1` the rewarded arm would hand its reward to all the others).
+    :math:`\alpha_2 = 1/2` (with :math:`\alpha_1 = 1` the rewarded arm would hand its reward to all the others). A step
+    of several draws is one :math:`t`: the fraction is then its mean over the draws, and the weights are shared once.
 
     Args:
         eta: step size, ``> 0``. ``None``: from the number of arms and the horizon
@@ -99,20 +100,21 @@ class Exp3S(Exp3):
         return log_weights
 
     def _rates(self) -> Rates:
-        return curriculum_rates(self.num_arms, self.horizon, self.segments)
+        return curriculum_rates(self.num_arms, self.horizon, self.segments, self.draws_per_step)
 
     def _start(self) -> None:
         super()._start()
         most = (self.num_arms - 1) / self.num_arms
         if self.alpha is not None and self.num_arms > 1 and self.alpha > most:
             raise ValueError(f"alpha must be at most (N - 1) / N = {most:g} for {self.num_arms} arms, got {self.alpha}")
-        if self.num_arms > 1 and self.eta * self.num_arms > self.epsilon * (1 + 1e-9):
+        if self.num_arms > 1 and self.eta > self._largest_eta() * (1 + 1e-9):
             _log.warning(
-                "eta=%g is above epsilon / num_arms = %g: one reward can move a log-weight by %.2g, "
+                "eta=%g is above %sepsilon / num_arms = %g: one reward can move a log-weight by %.2g, "
                 "and the regret bounds of Exp3.S do not hold",
                 self.eta,
-                self.epsilon / self.num_arms,
-                self.eta * self.num_arms / self.epsilon if self.epsilon else math.inf,
+                f"{self.draws_per_step} * " if self.draws_per_step > 1 else "",
+                self._largest_eta(),
+                self.eta / self._largest_eta() if self.epsilon else math.inf,
             )
         self._updates = 0
 
@@ -125,18 +127,16 @@ class Exp3S(Exp3):
         self._weights = SharedWeights(weights)
         self._mixed = None
 
-    def _learn(self, arm: int, reward: float, probability: float, policy: FloatArray | None) -> None:
-        if self.num_arms == 1:
-            return
+    def _move(self, steps: dict[int, float], bonus: FloatArray | None) -> None:
         self._updates += 1
         alpha = 1.0 / (self._updates + 1) if self.alpha is None else self.alpha
-        step = self._step(reward, probability)
-        if policy is None or not self.needs_policy:
-            self._weights.reward(arm, step, alpha)
+        if bonus is None:
+            self._weights.reward_all(steps, alpha)
             self._mixed = None
         else:
-            log_weights = self.log_weights() + self._bonus(policy)
-            log_weights[arm] += step
+            log_weights = self.log_weights() + bonus
+            for arm, step in steps.items():
+                log_weights[arm] += step
             self._set(share(np.exp(log_weights - log_weights.max()), alpha))
 
     def _rearrange(self, arms: list[int | None]) -> None:

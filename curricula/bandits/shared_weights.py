@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -113,26 +114,32 @@ class SharedWeights:
         return value * self.scale + self.offset
 
     def reward(self, arm: int, step: float, alpha: float) -> None:
-        """Move one log-weight, make the sum of the weights 1 again, and share.
+        """Move one log-weight, make the sum of the weights 1 again, and share: :meth:`reward_all` of one arm."""
+        self.reward_all({arm: step}, alpha)
+
+    def reward_all(self, steps: Mapping[int, float], alpha: float) -> None:
+        """Move several log-weights, make the sum of the weights 1 again, and share once.
+
+        Every node above a moved leaf is added up once: ``len(steps) * log2(N)`` of them at the most.
 
         Args:
-            arm: in ``[0, N)``.
-            step: of the log-weight, finite.
+            steps: of the log-weights, finite, by arm in ``[0, N)``; at least one, in the order of the arms.
             alpha: share given away, in ``[0, (N - 1) / N]``.
         """
         nodes = self._nodes or self._grow()
         num_arms, scale, offset = self.num_arms, self.scale, self.offset
-        node = self._leaves + arm
-        before = nodes[node] * scale + offset
-        after = before * math.exp(min(step, MOST_STEP))
-        if step > MOST_STEP or 1.0 - before + after < LEAST_SUM or after < LEAST_SHARE * offset:
-            self._write_out(arm, step, alpha)
+        moved: dict[int, float] = {}
+        total, in_bounds = 1.0, True
+        for arm, step in steps.items():
+            before = nodes[self._leaves + arm] * scale + offset
+            after = before * math.exp(min(step, MOST_STEP))
+            total = total - before + after
+            in_bounds = in_bounds and step <= MOST_STEP and after >= LEAST_SHARE * offset
+            moved[self._leaves + arm] = (after - offset) / scale
+        if not in_bounds or total < LEAST_SUM:
+            self._write_out(steps, alpha)
             return
-        nodes[node] = (after - offset) / scale
-        node >>= 1
-        while node:
-            nodes[node] = nodes[2 * node] + nodes[2 * node + 1]
-            node >>= 1
+        self._put(moved)
         given = alpha / (num_arms - 1)
         kept = max(0.0, 1.0 - given * num_arms) / (scale * nodes[1] + num_arms * offset)
         self.scale = scale * kept
@@ -140,14 +147,32 @@ class SharedWeights:
         if self.scale < LEAST_SCALE or self.offset * num_arms > MOST_OFFSET:
             self._write(self.to_array())
 
-    def _write_out(self, arm: int, step: float, alpha: float) -> None:
+    def _put(self, leaves: Mapping[int, float]) -> None:
+        """Change leaves, and add up every node above them once, from the leaves to the root."""
+        nodes = self._nodes
+        for leaf, value in leaves.items():
+            nodes[leaf] = value
+        if len(leaves) == 1:  # most steps have one draw
+            node = next(iter(leaves)) >> 1
+            while node:
+                nodes[node] = nodes[2 * node] + nodes[2 * node + 1]
+                node >>= 1
+            return
+        level = {leaf >> 1 for leaf in leaves}
+        while 0 not in level:
+            for node in level:
+                nodes[node] = nodes[2 * node] + nodes[2 * node + 1]
+            level = {node >> 1 for node in level}
+
+    def _write_out(self, steps: Mapping[int, float], alpha: float) -> None:
         weights = self.to_array()
-        own = float(weights[arm])
-        if step <= 0.0:
-            weights[arm] = own * math.exp(step)
-        else:  # the others downwards: a common factor is free
-            weights *= math.exp(-step)
-            weights[arm] = own
+        # Arms that do not move are at a step of 0. Where all move, the largest step may be far below it.
+        most = max(steps.values()) if len(steps) == self.num_arms else max(0.0, *steps.values())
+        own = {arm: float(weights[arm]) * math.exp(step - most) for arm, step in steps.items()}
+        if most > 0.0:
+            weights *= math.exp(-most)  # the others downwards: a common factor is free
+        for arm, weight in own.items():
+            weights[arm] = weight
         self._write(share(weights, alpha))
 
     def find(self, number: float, epsilon: float = 0.0) -> int:

@@ -92,6 +92,31 @@ class ScalerContract(Contract):
             self._check_reward(reward, rate)
         check_plain(scaler.state_dict())
 
+    # ---------------------------------------------------------------- steps
+
+    def test_the_rates_of_a_step_are_scaled_by_what_was_known_before_it(self) -> None:
+        """In ``scale_all`` each earns what it would as the only one, and all of them are remembered in their order."""
+        rates = self._normal(60)
+        for start, end in ((0, 3), (0, 30), (20, 24), (30, 60), (59, 60)):
+            scaler = self.started()
+            _scaled(scaler, rates[:start])
+            alone = [copy.deepcopy(scaler).scale(rate) for rate in rates[start:end]]
+            later = copy.deepcopy(scaler)
+            _scaled(later, rates[start:end])
+            together = scaler.scale_all(rates[start:end])
+            assert together == alone, (
+                f"after {start} rates a step of {rates[start:end]} must earn {alone}, as each of them would by itself, "
+                f"got {together}"
+            )
+            assert text(scaler.state_dict()) == text(later.state_dict()), (
+                "after scale_all() it must remember what it does after scale() of each in their order"
+            )
+        scaler = self._used()
+        before = text(scaler.state_dict())
+        with refused("scale_all([1e9, nan])", ValueError):
+            scaler.scale_all([1e9, math.nan])
+        assert text(scaler.state_dict()) == before, "scale_all([1e9, nan]) must leave the history as it is"
+
     # ---------------------------------------------------------------- runs
 
     def test_two_runs_agree_whatever_the_global_random_numbers(self) -> None:

@@ -27,7 +27,8 @@ MakeBandit = Callable[[Sequence[int]], Bandit]
 def bandit_classes() -> list[type[Bandit]]:
     """Return every concrete bandit that the package exports."""
     exported = [getattr(bandits, name) for name in bandits.__all__]
-    return [cls for cls in exported if inspect.isclass(cls) and not inspect.isabstract(cls)]
+    kinds = [cls for cls in exported if inspect.isclass(cls) and issubclass(cls, Bandit)]
+    return [cls for cls in kinds if not inspect.isabstract(cls)]
 
 
 def cases() -> dict[str, MakeBandit]:

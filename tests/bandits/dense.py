@@ -31,24 +31,22 @@ class DenseExp3S(Exp3S):
         self._weights = weights
         self._policy = mix(weights, self.epsilon)
 
-    def _learn(self, arm, reward, probability, policy):
-        if self.num_arms == 1:
-            return
+    def _move(self, steps, bonus):
         self._updates += 1
-        weights = self._rewarded(arm, self._step(reward, probability), policy)
+        weights = self._rewarded(steps, bonus)
         self._set(share(weights, 1.0 / (self._updates + 1) if self.alpha is None else self.alpha))
 
-    def _rewarded(self, arm, step, policy):
-        if policy is not None and self.beta:
-            log_weights = self.log_weights() + self._bonus(policy)
-            log_weights[arm] += step
+    def _rewarded(self, steps, bonus):
+        log_steps = np.zeros(self.num_arms) if bonus is None else bonus.copy()
+        for arm, step in steps.items():
+            log_steps[arm] += step
+        if bonus is not None:
+            log_weights = self.log_weights() + log_steps
             return np.exp(log_weights - log_weights.max())
-        if step <= 0.0:
-            weights = self._weights.copy()
-            weights[arm] *= math.exp(step)
-        else:
-            weights = self._weights * math.exp(-step)
-            weights[arm] = self._weights[arm]
+        most = max(log_steps)  # 0 for arms that do not move
+        weights = self._weights * math.exp(-most) if most > 0.0 else self._weights.copy()
+        for arm in steps:
+            weights[arm] = self._weights[arm] * math.exp(log_steps[arm] - most)
         return weights
 
     def _state(self):

@@ -63,6 +63,18 @@ class Reference:
             numerator = (self.mp.mpf(reward) if i == arm else 0) + self.beta
             if numerator:
                 v[i] += self.eta * numerator / self.mp.mpf(pi)
+        self._end_step(v)
+
+    def update_all(self, pulls: Sequence[tuple[int, float, float]], draws: int) -> None:
+        """v_i = w_i + eta / B sum_b r_b 1[a_b = i] / pi_b(i) (there is no beta here); then one sharing."""
+        v = list(self.w)
+        for i in range(self.num_arms):
+            earned = [self.mp.mpf(reward) / self.mp.mpf(pi) for arm, reward, pi in pulls if arm == i]
+            v[i] += self.eta * self.mp.fsum(earned) / draws
+        self._end_step(v)
+
+    def _end_step(self, v: list[mpmath.mpf]) -> None:
+        arms = range(self.num_arms)
         self.t += 1  # w_1 is where it starts: the first weights that this recursion makes are w_2
         if not self.shared:
             self.w = v

@@ -151,9 +151,10 @@ class NeverNormalised(DenseExp3S):
 
 
 class RewardedBeforeTheOthersAreScaled(DenseExp3S):
-    def _rewarded(self, arm, step, policy):
-        weights = self._weights * math.exp(-abs(step))
-        weights[arm] = self._weights[arm]
+    def _rewarded(self, steps, bonus):
+        weights = self._weights * math.exp(-max(abs(step) for step in steps.values()))
+        for arm in steps:
+            weights[arm] = self._weights[arm]
         return weights
 
 

@@ -136,16 +136,16 @@ def test_the_bandit_draws_and_learns_as_the_one_without_a_tree(options, num_arms
 
 
 class SumsNotAddedUp(SharedWeights):
-    def reward(self, arm, step, alpha):
+    def reward_all(self, steps, alpha):
         before = list(self._nodes or self._grow())
-        super().reward(arm, step, alpha)
+        super().reward_all(steps, alpha)
         if self._nodes:
             self._nodes[2 : self._leaves] = before[2 : self._leaves]
 
 
 class OffsetForgotten(SharedWeights):
-    def reward(self, arm, step, alpha):
-        super().reward(arm, step, alpha)
+    def reward_all(self, steps, alpha):
+        super().reward_all(steps, alpha)
         self.offset = 0.0
 
 
@@ -171,8 +171,8 @@ class NumberNotReduced(SharedWeights):
 
 
 class GivesToItself(SharedWeights):
-    def reward(self, arm, step, alpha):
-        super().reward(arm, step, alpha * (self.num_arms - 1) / self.num_arms)
+    def reward_all(self, steps, alpha):
+        super().reward_all(steps, alpha * (self.num_arms - 1) / self.num_arms)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from curricula.bandits import Bandit
 from curricula.testing import BanditContract
+from tests.testing import step_mutants
 from tests.testing.own import Averages
 
 
@@ -463,7 +464,8 @@ class TakesAnyArms(Averages):
         self._rearrange([arm if arm is None else arm % self.num_arms for arm in arms] or [None])
 
 
-CAUGHT: dict[type[Averages], list[str]] = {
+CAUGHT: dict[type[Bandit], list[str]] = {
+    **step_mutants.CAUGHT,
     StartsWithoutAPolicy: ["test_the_first_policy_is_a_distribution"],
     InSinglePrecision: ["test_the_first_policy_is_a_distribution"],
     AList: ["test_the_first_policy_is_a_distribution"],
@@ -543,7 +545,7 @@ class Rigid(Averages):
     _rearrange = Bandit._rearrange
 
 
-@pytest.mark.parametrize("kind", [Averages, Rigid])
+@pytest.mark.parametrize("kind", [Averages, Rigid, step_mutants.Shared])
 def test_a_bandit_without_bugs_passes(kind):
     assert Of(kind).failures() == {}
 

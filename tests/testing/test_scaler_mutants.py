@@ -177,7 +177,38 @@ class HoldsAFunction(ByTheLargest):
         self.rule = lambda rate: rate
 
 
+class ScalesAStepInSequence(ByTheLargest):
+    def scale_all(self, rates):
+        return [self.scale(rate) for rate in rates]
+
+
+class KnowsTheWholeStepBeforehand(ByTheLargest):
+    def scale_all(self, rates):
+        for rate in rates:
+            self.scale(rate)
+        return [self.scale(rate) for rate in rates]
+
+
+class ForgetsTheStep(ByTheLargest):
+    def scale_all(self, rates):
+        return [copy.deepcopy(self).scale(rate) for rate in rates]
+
+
+class RemembersAStepBeforeItChecks(ByTheLargest):
+    def scale_all(self, rates):
+        largest = self._largest
+        try:
+            rewards = super().scale_all(rates)
+        finally:
+            self._largest = max([largest, *(abs(rate) for rate in rates if math.isfinite(rate))])
+        return rewards
+
+
 CAUGHT: dict[type[ByTheLargest], list[str]] = {
+    ScalesAStepInSequence: ["test_the_rates_of_a_step_are_scaled_by_what_was_known_before_it"],
+    KnowsTheWholeStepBeforehand: ["test_the_rates_of_a_step_are_scaled_by_what_was_known_before_it"],
+    ForgetsTheStep: ["test_the_rates_of_a_step_are_scaled_by_what_was_known_before_it"],
+    RemembersAStepBeforeItChecks: ["test_the_rates_of_a_step_are_scaled_by_what_was_known_before_it"],
     NotBounded: ["test_any_finite_rate_makes_a_reward_from_minus_1_to_1"],
     SubtractsWhatOverflows: ["test_any_finite_rate_makes_a_reward_from_minus_1_to_1"],
     MakesNumpyNumbers: ["test_any_finite_rate_makes_a_reward_from_minus_1_to_1"],

@@ -6,12 +6,13 @@ from curricula.testing.bandits.arms import ArmPromises
 from curricula.testing.bandits.draws import DrawPromises
 from curricula.testing.bandits.policy import PolicyPromises
 from curricula.testing.bandits.state import StatePromises
+from curricula.testing.bandits.steps import StepPromises
 from curricula.testing.bandits.updates import UpdatePromises
 
 __all__ = ["BanditContract"]
 
 
-class BanditContract(PolicyPromises, UpdatePromises, DrawPromises, StatePromises, ArmPromises):
+class BanditContract(PolicyPromises, UpdatePromises, StepPromises, DrawPromises, StatePromises, ArmPromises):
     """What every bandit promises: subclass it, say how to make yours, and let pytest collect it.
 
     It knows :class:`~curricula.bandits.Bandit` only by its methods. The other things to override are there for bandits

@@ -1,0 +1,124 @@
+"""Draws: one choice of a task each, and those that are still to be rewarded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from curricula.bandits.base import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One choice of a task, with what is needed to reward it at any later time."""
+
+    id: int
+    """Number of the draw, from 0."""
+    arm: int
+    """Index of the task."""
+    task: str
+    """Name of the task."""
+    probability: float
+    """Probability of the arm at the draw, in ``(0, 1]``."""
+    step: int
+    """Number of steps the policy had learned from at the draw."""
+
+
+def draw_to_list(draw: Draw) -> list[Any]:
+    """Return a draw as a plain list, for a checkpoint."""
+    return [draw.id, draw.arm, draw.probability, draw.step]
+
+
+def draw_from_list(fields: Sequence[Any], tasks: Sequence[str]) -> Draw:
+    """Return the draw that :func:`draw_to_list` wrote."""
+    number, arm, probability, step = fields
+    return Draw(number, arm, tasks[arm], probability, step)
+
+
+def check_draw(draw: Draw) -> None:
+    """Raise ``TypeError`` unless it is a draw."""
+    if not isinstance(draw, Draw):
+        raise TypeError(f"draw must be a Draw that draw() returned, got {draw!r}")
+
+
+class OpenDraws:
+    """The draws that are neither rewarded nor discarded, oldest first, with the policies that bandits may need."""
+
+    def __init__(self) -> None:
+        self._draws: dict[int, Draw] = {}
+        self._policies: dict[int, FloatArray] = {}
+
+    def to_list(self) -> list[Draw]:
+        """Return the draws, oldest first."""
+        return list(self._draws.values())
+
+    def add(self, draw: Draw, policy: FloatArray | None) -> None:
+        """Open a draw, and keep its policy if it is given."""
+        self._draws[draw.id] = draw
+        if policy is not None:
+            self._policies[draw.id] = policy
+
+    def check(self, draw: Draw, made: int) -> None:
+        """Raise unless a draw is open.
+
+        Args:
+            draw: any draw.
+            made: number of draws that were made so far.
+
+        Raises:
+            ValueError: why it is not open.
+        """
+        known = self._draws.get(draw.id)
+        if known is not draw and known != draw:  # equal after a resume, else the very object
+            if draw.id in self._draws or draw.id >= made:
+                reason = "it was never drawn here"
+            else:
+                reason = "it was rewarded or discarded already"
+            raise ValueError(f"draw {draw.id} of task {draw.task!r} is not open: {reason}")
+
+    def close(self, draw: Draw) -> FloatArray | None:
+        """Forget a draw that is open, and return the policy that was kept of it."""
+        del self._draws[draw.id]
+        return self._policies.pop(draw.id, None)
+
+    def rearranged(self, carried: Sequence[int | None]) -> OpenDraws:
+        """Return the draws of the arms that stay, and what a policy says of them; it is 1 for new arms.
+
+        Args:
+            carried: for every arm from now on, which one it was; ``None`` for a new one.
+        """
+        now = {before: arm for arm, before in enumerate(carried) if before is not None}
+        other = OpenDraws()
+        kept = [replace(draw, arm=now[draw.arm]) for draw in self._draws.values() if draw.arm in now]
+        other._draws = {draw.id: draw for draw in kept}
+        other._policies = {
+            number: np.array([1.0 if arm is None else policy[arm] for arm in carried])
+            for number, policy in self._policies.items()
+            if number in other._draws
+        }
+        return other
+
+    def state(self) -> dict[str, Any]:
+        """Return the draws and policies as plain containers."""
+        return {
+            "open": [draw_to_list(draw) for draw in self._draws.values()],
+            "policies": [[number, policy.tolist()] for number, policy in self._policies.items()],
+        }
+
+    @classmethod
+    def from_state(cls, open_draws: Iterable[Any], policies: Iterable[Any], tasks: Sequence[str]) -> OpenDraws:
+        """Return what :meth:`state` wrote.
+
+        Args:
+            open_draws: the draws.
+            policies: number of the draw and policy.
+            tasks: names of the arms at that time.
+        """
+        made = cls()
+        draws = [draw_from_list(fields, tasks) for fields in open_draws]
+        made._draws = {draw.id: draw for draw in draws}
+        made._policies = {number: np.array(policy, dtype=np.float64) for number, policy in policies}
+        return made
