@@ -74,7 +74,7 @@ class StepPromises(BanditHooks):
             self._check_same(bandit, twin, "draws without a reward count in the mean: 0.8 in 4 draws is 0.2 in one")
 
     def test_the_order_of_the_draws_of_a_step_does_not_matter(self) -> None:
-        """Not by a bit."""
+        """The policy is the same to the last bit, in whatever order they are given."""
         bandits, numbers = [self.started(5) for _ in range(3)], self.numbers()
         for _ in range(15):
             pulls = [_pull(bandits[0], numbers) for _ in range(24)]
