@@ -59,6 +59,7 @@ def test_imports_point_downwards_only():
         "skipped_steps",
         "bandits",
         "rewards",
+        "draws",
         "teacher",
         "agreement",
         "variational",
