@@ -47,7 +47,7 @@ def markdown(rows: Sequence[Row], problem: Problem, by: str = "steps", beside: M
             spread(row),
             "" if baseline else ratio(row, reference, problem.budget),
             "" if row.p is None else f"{row.p:.2g}",
-            *("" if baseline or math.isnan(other.ratio) else f"{other.ratio:.2f}" for other in others),
+            *("" if baseline or other.ratio in (0.0, math.inf) else _plain(other.ratio) for other in others),
             *(f"{median(row.final[part]):.3g}" for part in ends),
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -85,6 +85,10 @@ def ratio(row: Row, reference: Row | None, budget: float) -> str:
         return f"< {base / budget:.2f}"
     high = "∞" if math.isinf(row.high) else f"{row.high:.2f}"
     return f"{row.ratio:.2f} [{row.low:.2f} - {high}]"
+
+
+def _plain(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
 
 
 def number(value: float) -> str:
