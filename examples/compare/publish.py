@@ -98,7 +98,7 @@ def _left_out(problem: Problem, made: set[str]) -> list[str]:
     for name in PUBLISHED.get(problem.name, tuple(METHODS)):
         reason = METHODS[name].refuses(problem)
         if name not in made:
-            reasons.setdefault(reason or "it was not run", []).append(name)
+            reasons.setdefault(reason or "not run", []).append(name)
     return [f"\nLeft out: {'; '.join(f'*{name}*' for name in names)}: {why}." for why, names in reasons.items()]
 
 
