@@ -69,8 +69,9 @@ def _against_uniform(methods: Mapping[str, str]) -> Callable[[Sequence[Run], Pro
             if row is None:
                 found.append(f"{label}: not measured")
                 continue
-            times = "" if name == _UNIFORM or not math.isfinite(row.ratio) else f", {row.ratio:.2f}x"
-            found.append(f"{label} {number(median(row.to_goal))} steps ({row.solved}/{row.seeds}{times})")
+            steps = number(median(row.to_goal)) + (" steps" if math.isfinite(median(row.to_goal)) else "")
+            known = name != _UNIFORM and math.isfinite(row.ratio) and row.ratio > 0
+            found.append(f"{label} {steps} ({row.solved}/{row.seeds}{f', {row.ratio:.2f}x' if known else ''})")
         return "; ".join(found)
 
     return ours
