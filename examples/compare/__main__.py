@@ -155,8 +155,8 @@ def _publish(options: argparse.Namespace) -> int:
             print(f"{problem.name} is not published yet, {len(missing)} runs are missing: {missing[0]}, ...")
         else:
             runs += found
-    archive(runs, options.to / "runs")
-    publish(read_archives(options.to / "runs"), problem_of, options.to)
+    archive(runs, options.to / "archive")
+    publish(read_archives(options.to / "archive"), problem_of, options.to)
     text = options.readme.read_text(encoding="utf-8")
     shown = between(text, "overview", (options.to / "overview.md").read_text(encoding="utf-8").rstrip())
     options.readme.write_text(shown, encoding="utf-8")

@@ -223,7 +223,7 @@ def test_the_command_publishes_the_problems_that_are_whole(tmp_path, capsys, mon
 
 
 def test_every_published_number_comes_from_the_archived_runs():
-    runs = read_archives(RESULTS / "runs")
+    runs = read_archives(RESULTS / "archive")
     assert {run.problem for run in runs} <= set(PUBLISHED)
     for name, content in tables(runs, problem_of).items():
         assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == content + "\n", f"{name}: publish anew"
@@ -234,7 +234,7 @@ def test_every_published_number_comes_from_the_archived_runs():
 
 
 def test_published_runs_are_of_the_problems_as_they_are_and_of_fresh_seeds():
-    runs = read_archives(RESULTS / "runs")
+    runs = read_archives(RESULTS / "archive")
     for name in {run.problem for run in runs}:
         problem = problem_of(name)
         own = [run for run in runs if run.problem == name]
