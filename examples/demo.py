@@ -23,8 +23,8 @@ from curricula.tracking.figures import comparison_figure, losses_figure, policy_
 from curricula.tracking.report import Section, write_report
 from examples.compare.problem import Job, Problem
 from examples.compare.problems import PROBLEMS, problem_of
-from examples.compare.runs import Run, run_of
-from examples.compare.single import comparison, middle_rate
+from examples.compare.runs import Run, run_of, write_runs
+from examples.compare.single import at_least, comparison, middle_rate
 from examples.compare.statistics import Row, summarise, to_goal
 from examples.compare.tables import markdown, number, ratio, spread
 from examples.compare.training import quiet, train
@@ -39,9 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of everything that is written")
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=["parity_staircase_8", "repeat_copy"])
-    parser.add_argument("--seeds", type=int, default=2, help="the first is shown with progress bars and logged to W&B")
-    parser.add_argument("--steps", type=int, default=None, help="most optimiser steps of a run, for a quick look")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=2, help="the first is shown with progress bars and logged to W&B"
+    )
+    parser.add_argument(
+        "--steps", type=at_least(1), default=None, help="most optimiser steps of a run, for a quick look"
+    )
+    parser.add_argument("--jobs", type=at_least(1), default=os.cpu_count() or 1, help="processes, one thread each")
     options = parser.parse_args()
     start = time.perf_counter()
     quiet()
@@ -119,6 +123,7 @@ def _write(problems: Sequence[Problem], runs: Sequence[Run], out: Path) -> None:
             figure.savefig(out / f"{problem.name}-{kind}.png", dpi=120)
         tables.append(f"{problem.title}\n\n{markdown(rows, problem)}\n")
     text = "\n".join(tables)
+    write_runs(runs, out / "runs.jsonl.gz")
     (out / "table.md").write_text(text, encoding="utf-8")
     write_report(out / "index.html", sections, title="Curriculum against uniform sampling")
     print(f"\n{text}")

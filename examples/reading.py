@@ -24,7 +24,7 @@ from examples.compare.methods import Setting, curriculum
 from examples.compare.problem import Job, Problem
 from examples.compare.problems import problem_of
 from examples.compare.runs import Run, run_of
-from examples.compare.single import middle_rate
+from examples.compare.single import at_least, middle_rate
 from examples.compare.statistics import to_goal
 from examples.compare.training import quiet, train
 
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/reading"), help="folder of the figures")
     parser.add_argument("--runs", type=Path, default=Path("runs/reading"), help="folder of the histories and the page")
-    parser.add_argument("--steps", type=int, default=BUDGET, help="optimiser steps of a run")
+    parser.add_argument("--steps", type=at_least(1), default=BUDGET, help="optimiser steps of a run")
     options = parser.parse_args()
     quiet()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -73,6 +73,8 @@ def _run(options: argparse.Namespace) -> int:
     problems = [problem_of(name) for name in options.problems]
     for name in (*(options.methods or ()), options.baseline):
         named("method", name, METHODS)
+    if options.seeds is not None and options.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {options.seeds}: leave it out for the published number")
     records = Records(options.out)
     failures = [failure for problem in problems for failure in _run_problem(problem, records, options)]
     _print_tables(records, problems, options)
@@ -88,7 +90,7 @@ def _run_problem(problem: Problem, records: Records, options: argparse.Namespace
         rates = choose_rates([problem], methods, records)
     else:
         rates = {(problem.name, name): options.lr for name in METHODS}
-    seeds = range(FIRST_SEED, FIRST_SEED + (options.seeds or problem.seeds))
+    seeds = range(FIRST_SEED, FIRST_SEED + (problem.seeds if options.seeds is None else options.seeds))
     return _make(f"{problem.name}, reported", expand([problem], methods, seeds, rates), records, options)
 
 

@@ -237,6 +237,12 @@ def _policy(make: Callable[[Setting], Any]) -> Callable[[Setting], Plan]:
     )
 
 
+def _in_several_batches(problem: Problem) -> str | None:
+    if problem.micro_batches > 1:
+        return "a step is several batches, and draws are replayed one batch a step"
+    return None
+
+
 def _lacks(signal: Signal) -> Callable[[Problem], str | None]:
     complexity = isinstance(signal, (VariationalComplexityGain, GradientVariationalComplexityGain))
 
@@ -309,7 +315,7 @@ def _replays(of: str) -> list[Method]:
             replays=of,
         ),
         Method(f"{of}, replayed: its mixture, mixed", _mixed(_average), replays=of, refuses=_does_not_mix),
-        Method(f"{of}, replayed: its draws, shuffled", _in_other_order, replays=of),
+        Method(f"{of}, replayed: its draws, shuffled", _in_other_order, replays=of, refuses=_in_several_batches),
     ]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from curricula.tracking import CurriculumHistory
 from curricula.tracking.curves import Comparison
 from curricula.tracking.report import Section, write_report
 from examples.compare.figures import LABELS, curves_of, label_of
+from examples.compare.methods import METHODS, named
 from examples.compare.problem import Job, Problem
 from examples.compare.runs import Run, run_of
 from examples.compare.statistics import to_goal
@@ -26,15 +28,50 @@ def add_run_options(parser: argparse.ArgumentParser, out: Path) -> None:
         out: folder of what is written, unless another is given.
     """
     parser.add_argument("--method", default="curriculum", help="as `python -m examples.compare list` has them")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lr", type=float, default=None, help="learning rate; the middle one of the problem's")
-    parser.add_argument("--steps", type=int, default=None, help="most optimiser steps")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; small models are fastest with 1")
+    parser.add_argument("--seed", type=at_least(0), default=0)
+    parser.add_argument("--lr", type=_rate, default=None, help="learning rate; the middle one of the problem's")
+    parser.add_argument("--steps", type=at_least(1), default=None, help="most optimiser steps")
+    parser.add_argument("--threads", type=at_least(1), default=1, help="of torch; small models are fastest with 1")
     parser.add_argument("--out", type=Path, default=out, help="folder of the history and the page")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return the type of an option that is a whole number.
+
+    Args:
+        least: smallest that is allowed.
+
+    Example:
+        >>> at_least(1)("3")
+        3
+    """
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"it must be a whole number of at least {least}, got {text!r}")
+        return value
+
+    return read
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"it must be a number above 0, got {text!r}")
+    return value
 
 
 def run_from_command_line(problem: Problem, options: argparse.Namespace) -> int:
     """Train once with a progress bar, and write the page.
+
+    A method that replays a run of another one needs that run: it is made first.
 
     Args:
         problem: to train on.
@@ -46,12 +83,16 @@ def run_from_command_line(problem: Problem, options: argparse.Namespace) -> int:
     quiet(options.threads)
     if options.steps is not None:
         problem = replace(problem, budget=options.steps)
-    job = Job(problem.name, options.method, options.lr or middle_rate(problem), options.seed)
+    job = Job(problem.name, options.method, middle_rate(problem) if options.lr is None else options.lr, options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{job.key}.history.json"
     path.unlink(missing_ok=True)
     try:
-        run = run_of(train(problem, job, history=path, progress_bar=True), problem)
+        replays, replayed = named("method", job.method, METHODS).replays, None
+        if replays is not None:
+            print(f"first the run that is replayed: {replays}", flush=True)
+            replayed = train(problem, replace(job, method=replays), progress_bar=True)
+        run = run_of(train(problem, job, replayed, history=path, progress_bar=True), problem)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -11,16 +11,18 @@ import sys
 from pathlib import Path
 
 from examples.compare.problems import copying
-from examples.compare.single import add_run_options, run_from_command_line
+from examples.compare.single import add_run_options, at_least, run_from_command_line
 
 
 def main() -> int:
     """Read the options and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=5, help="lengths and repeats from 1 to this; 13 in the paper")
-    parser.add_argument("--hidden", type=int, default=64, help="units of the LSTM; 512 in the paper")
-    parser.add_argument("--bits", type=int, default=4, help="bits per vector")
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument(
+        "--size", type=at_least(1), default=5, help="lengths and repeats from 1 to this; 13 in the paper"
+    )
+    parser.add_argument("--hidden", type=at_least(1), default=64, help="units of the LSTM; 512 in the paper")
+    parser.add_argument("--bits", type=at_least(1), default=4, help="bits per vector")
+    parser.add_argument("--batch-size", type=at_least(1), default=16)
     add_run_options(parser, Path("runs/repeat_copy"))
     options = parser.parse_args()
     problem = copying(options.size, options.hidden, options.batch_size, options.bits)

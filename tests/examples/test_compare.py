@@ -221,6 +221,14 @@ def test_a_replay_has_the_mixture_or_the_draws_of_its_run():
         train(toy(), Job("toy", "curriculum, replayed: its mixture, mixed", 0.1, 3))
 
 
+def test_draws_of_steps_of_several_batches_are_not_replayed_one_by_one():
+    problem = toy(trainer_options={"accumulate_grad_batches": 2})
+    original = train(problem, Job("toy", "curriculum", 0.1, 3))
+    with pytest.raises(ValueError, match="cannot be used on 'toy': a step is several batches"):
+        train(problem, Job("toy", "curriculum, replayed: its draws, shuffled", 0.1, 3), original)
+    assert METHODS["curriculum, replayed: its draws, shuffled"].refuses(toy()) is None
+
+
 def test_what_does_not_exist_or_fit_is_told_with_what_does():
     with pytest.raises(ValueError, match="no method 'uniform mixed': did you mean 'uniform, mixed'"):
         named("method", "uniform mixed", METHODS)
@@ -414,6 +422,8 @@ def test_the_command_lists_refuses_and_goes_on(tmp_path, capsys):
     assert "uniform, mixed" in capsys.readouterr().out
     assert main(["run", "--problems", "digit_noise", "--out", str(tmp_path)]) == 2
     assert "did you mean 'digits_noise'" in capsys.readouterr().err
+    assert main(["run", "--seeds", "0", "--out", str(tmp_path / "nothing")]) == 2
+    assert "--seeds must be at least 1, got 0" in capsys.readouterr().err
     assert main(["table", "--out", str(tmp_path / "nothing")]) == 2
     assert "has no records" in capsys.readouterr().err
 

@@ -12,6 +12,7 @@ from curricula.tracking import CurriculumHistory
 from examples import demo, reading
 from examples.compare.problem import Job
 from examples.compare.problems import problem_of
+from examples.compare.runs import read_runs
 from examples.compare.single import add_run_options, comparison, middle_rate, run_from_command_line
 from examples.compare.training import train
 from examples.junk_arms.__main__ import main as junk_arms
@@ -44,6 +45,41 @@ def test_a_single_run_that_cannot_be_made_is_refused(tmp_path, capsys):
     assert "did you mean 'uniform, mixed'" in capsys.readouterr().err
     assert run_from_command_line(problem, options(tmp_path, "--method", "target only")) == 2
     assert "the problem has no target" in capsys.readouterr().err
+
+
+def test_a_single_run_of_a_replay_makes_the_run_that_it_replays(tmp_path, capsys):
+    problem = problem_of("digits_noise")
+    method = "curriculum, replayed: its mixture, mixed"
+    assert run_from_command_line(problem, options(tmp_path, "--steps", "20", "--method", method)) == 0
+    assert "first the run that is replayed: curriculum\n" in capsys.readouterr().out
+    assert f"Digits beside noise: {method}" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("main", "option", "value", "allowed"),
+    [
+        (parity_staircase, "--steps", "0", "whole number of at least 1"),
+        (parity_staircase, "--steps", "many", "whole number of at least 1"),
+        (parity_staircase, "--threads", "0", "whole number of at least 1"),
+        (parity_staircase, "--seed", "-1", "whole number of at least 0"),
+        (parity_staircase, "--lr", "0", "number above 0"),
+        (parity_staircase, "--lr", "nan", "number above 0"),
+        (parity_staircase, "--duplicates", "-1", "whole number of at least 0"),
+        (junk_arms, "--noise", "-1", "whole number of at least 0"),
+        (junk_arms, "--useful", "0", "whole number of at least 1"),
+        (repeat_copy, "--batch-size", "0", "whole number of at least 1"),
+        (repeat_copy, "--size", "0", "whole number of at least 1"),
+        (demo.main, "--seeds", "0", "whole number of at least 1"),
+        (demo.main, "--jobs", "0", "whole number of at least 1"),
+        (reading.main, "--steps", "0", "whole number of at least 1"),
+    ],
+)
+def test_an_option_that_cannot_be_right_is_refused(main, option, value, allowed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["example", "--out", str(tmp_path / "out"), "--steps", "1", option, value])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert f"argument {option}: it must be a {allowed}, got {value!r}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_rate_of_a_single_run_is_the_middle_one():
@@ -79,6 +115,8 @@ def test_the_demonstration_has_the_mixed_batch_beside_the_curriculum(tmp_path, m
     said = capsys.readouterr().out
     assert "Parity staircase, 8 tasks: uniform, mixed, seed 0" in said
     assert "| uniform, mixed | 0.002 | 0/1 | never [never - never] |" in (tmp_path / "table.md").read_text()
+    runs = read_runs(tmp_path / "runs.jsonl.gz")
+    assert [(run.method, run.seed) for run in runs] == sorted((method, 0) for method in demo.METHODS)
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert all(method in page for method in demo.METHODS)
     assert "uniform, one task" in page
