@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any, SupportsFloat
 
+import numpy as np
+
 
 def check_flags(**flags: bool) -> None:
     """Raise unless every value is ``True`` or ``False``."""
     for name, value in flags.items():
         if not isinstance(value, bool):  # "no" and "false" of a configuration would count as true
             raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def as_int(what: str, value: Any) -> int:
+    """Return the value as an int, whether of numpy or Python's own, or raise ``TypeError``; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{what} must be an int, got {value!r}")
+    return int(value)
 
 
 def as_number(what: str, value: Any, hint: str = "") -> float:

@@ -6,12 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from curricula.bandits.base import Bandit, FloatArray, invert
 from curricula.bandits.exp3s import Exp3S
 from curricula.bandits.pulls import Pull
-from curricula.checks import as_number
+from curricula.checks import as_int, as_number
 from curricula.draws import Draw, OpenDraws, check_draw, draw_from_list, draw_to_list
 from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler, RewardScaler
@@ -447,11 +445,10 @@ def _checked_rate(draw: Draw, progress: float, cost: float) -> float:
 
 
 def _check_count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
+    count = as_int(name, value)
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")
+    return count
 
 
 def check_instance(what: str, value: Any, base: type[Any]) -> Any:

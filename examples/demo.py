@@ -21,17 +21,17 @@ from pytorch_lightning.loggers import WandbLogger
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.figures import comparison_figure, losses_figure, policy_figure, syllabus_figure
 from curricula.tracking.report import Section, write_report
+from examples.compare.figures import comparison
 from examples.compare.problem import Job, Problem
 from examples.compare.problems import PROBLEMS, problem_of
+from examples.compare.publish import BASELINE
 from examples.compare.runs import Run, run_of, write_runs
-from examples.compare.single import at_least, comparison, middle_rate
-from examples.compare.statistics import Row, summarise, to_goal
+from examples.compare.single import at_least, middle_rate, outcome
+from examples.compare.statistics import Row, summarise
 from examples.compare.tables import markdown, number, ratio, spread
 from examples.compare.training import quiet, train
 
-METHODS = ("curriculum", "uniform, mixed", "uniform, one task a batch")
-BASELINE = "uniform, mixed"
-"""A shuffled batch with samples of all tasks: what people train on without a curriculum."""
+METHODS = ("curriculum", BASELINE, "uniform, one task a batch")
 
 
 def main() -> None:
@@ -80,8 +80,7 @@ def _train_all(problems: Sequence[Problem], seeds: int, jobs: int, out: Path, st
                 record = train(problem, job, history=history, logger=logger, progress_bar=True)
                 logger.experiment.finish()
                 runs.append(run_of(record, problem))
-                reached = to_goal(runs[-1], problem)
-                print("goal not reached" if reached > problem.budget else f"goal reached after {reached:,.0f} steps")
+                print(outcome(runs[-1], problem))
         if futures:
             print(f"\nwaiting for {sum(not future.done() for future in futures)} more runs of other seeds", flush=True)
         runs += [future.result() for future in futures]

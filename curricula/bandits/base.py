@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curricula.bandits.pulls import Pull, merged
+from curricula.checks import as_int
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -61,15 +62,14 @@ class Bandit(ABC):
             TypeError: if an argument is not an int.
             ValueError: if an argument, or an option of the bandit for this many arms, is out of range.
         """
-        for name, value in (("num_arms", num_arms), ("horizon", 1 if horizon is None else horizon)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"{name} must be an int, got {value!r}")
+        num_arms = as_int("num_arms", num_arms)
+        horizon = None if horizon is None else as_int("horizon", horizon)
         if num_arms < 1:
             raise ValueError(f"a bandit needs at least one arm, got num_arms={num_arms}")
         if horizon is not None and horizon < 1:
             raise ValueError(f"horizon must be at least 1 update or None, got {horizon}")
-        self.num_arms = int(num_arms)
-        self.horizon = None if horizon is None else int(horizon)
+        self.num_arms = num_arms
+        self.horizon = horizon
         self._start()
 
     @abstractmethod
@@ -296,11 +296,10 @@ def invert(policy: FloatArray, number: float) -> int:
 
 
 def _check_draws(draws: int, pulls: int) -> int:
-    if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)):
-        raise TypeError(f"draws must be an int, got {draws!r}")
-    if draws < pulls:
-        raise ValueError(f"a step of {draws} draws cannot have {pulls} rewards: give the number of all of its draws")
-    return int(draws)
+    number = as_int("draws", draws)
+    if number < pulls:
+        raise ValueError(f"a step of {number} draws cannot have {pulls} rewards: give the number of all of its draws")
+    return number
 
 
 def check_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> float:

@@ -23,7 +23,7 @@ from examples.compare.problem import Job, Problem
 from examples.compare.problems import PROBLEMS, problem_of
 from examples.compare.publish import BASELINE, archive, between, lacking, publish, published, read_archives
 from examples.compare.published import PUBLISHED
-from examples.compare.records import Records, write_csv
+from examples.compare.records import Record, Records, write_csv
 from examples.compare.runs import Run, run_of
 from examples.compare.schedule import FIRST_SEED, Failure, choose_rates, expand, make_all, tuning_jobs
 from examples.compare.statistics import BY, summarise
@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--seeds must be at least 1, got {options.seeds}: leave it out for the published number")
     records = Records(options.out)
     failures = [failure for problem in problems for failure in _run_problem(problem, records, options)]
-    _print_tables(records, problems, options)
+    _print_tables(records, records.all(), problems, options)
     return _tell(failures)
 
 
@@ -121,15 +121,16 @@ def _tell(failures: Sequence[Failure]) -> int:
 
 def _table(options: argparse.Namespace) -> int:
     records = Records(options.out)
-    names = dict.fromkeys(record.problem for record in records.all())
+    made = records.all()
+    names = dict.fromkeys(record.problem for record in made)
     if not names:
         raise ValueError(f"{options.out} has no records: make some with `python -m examples.compare run`")
-    _print_tables(records, [problem_of(name) for name in names], options)
+    _print_tables(records, made, [problem_of(name) for name in names], options)
     return 0
 
 
-def _print_tables(records: Records, problems: list[Problem], options: argparse.Namespace) -> None:
-    runs = _reported(records, problems)
+def _print_tables(records: Records, made: list[Record], problems: list[Problem], options: argparse.Namespace) -> None:
+    runs = [run for problem in problems for run in _reported(records, made, problem)]
     for problem in problems:
         rows = summarise(runs, problem, options.baseline, options.by)
         print(f"\n{problem.title}\n\n{markdown(rows, problem, options.by)}")
@@ -137,21 +138,22 @@ def _print_tables(records: Records, problems: list[Problem], options: argparse.N
             reason = method.refuses(problem)
             if reason is not None and name in _methods(problem, options):
                 print(f"\n{name}: left out, since {reason}.")
-    print(f"\nall rows: {write_csv(records.all(), options.out / 'runs.csv')}")
+    print(f"\nall rows: {write_csv(made, options.out / 'runs.csv')}")
 
 
-def _reported(records: Records, problems: Sequence[Problem]) -> list[Run]:
-    known = {problem.name: problem for problem in problems}
-    found = [record for record in records.all() if record.seed >= FIRST_SEED and record.problem in known]
-    return [run_of(records.checked(record, known[record.problem]), known[record.problem]) for record in found]
+def _reported(records: Records, made: Sequence[Record], problem: Problem) -> list[Run]:
+    found = [record for record in made if record.seed >= FIRST_SEED and record.problem == problem.name]
+    return [run_of(records.checked(record, problem), problem) for record in found]
 
 
 def _publish(options: argparse.Namespace) -> int:
     records = Records(options.out)
-    names = {record.problem for record in records.all()}
+    made = records.all()
+    names = {record.problem for record in made}
     runs: list[Run] = []
     for problem in (problem_of(name) for name in PUBLISHED if name in names):
-        found = [run for run in _reported(records, [problem]) if run.method in published(problem)]
+        methods = published(problem)
+        found = [run for run in _reported(records, made, problem) if run.method in methods]
         missing = lacking(found, problem)
         if missing:
             print(f"{problem.name} is not published yet, {len(missing)} runs are missing: {missing[0]}, ...")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from curricula.tracking.curves import Curve
+from curricula.tracking.curves import Comparison, Curve
 from curricula.tracking.figures import comparison_figure
 from curricula.tracking.whole_files import written_whole
 from examples.compare.problem import Problem
@@ -33,12 +33,9 @@ def draw(runs: Iterable[Run], problem: Problem, path: Path) -> Path:
         problem: of the runs; others are left out.
         path: of the PNG.
     """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.problem == problem.name and run.method in LABELS:
-            groups.setdefault(run.method, []).append(run)
-    curves = {LABELS[name]: curves_of(groups[name], problem) for name in LABELS if name in groups}
-    figure = comparison_figure(curves, problem.goal, label=label_of(problem))
+    shown = [run for run in runs if run.problem == problem.name and run.method in LABELS]
+    found = comparison(sorted(shown, key=lambda run: list(LABELS).index(run.method)), problem)
+    figure = comparison_figure(found.curves, found.goal, label=found.label)
     if problem.rises:
         figure.axes[0].set_yscale("linear")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,17 +44,18 @@ def draw(runs: Iterable[Run], problem: Problem, path: Path) -> Path:
     return path
 
 
-def curves_of(group: Sequence[Run], problem: Problem) -> list[Curve]:
-    """Return the score of every run that its goal is for, over its steps."""
-    found = []
-    for run in group:
+def comparison(runs: Iterable[Run], problem: Problem) -> Comparison:
+    """Return the runs of one problem as curves, for figures and pages; methods in the order in which they occur."""
+    curves: dict[str, list[Curve]] = {}
+    for run in runs:
         reached = to_goal(run, problem)
         steps = int(reached) if reached <= run.budget else None
-        found.append(Curve(run.steps, run.curves[problem.of], steps, run.seed))
-    return found
+        curve = Curve(run.steps, run.curves[problem.of], steps, run.seed)
+        curves.setdefault(LABELS.get(run.method, run.method), []).append(curve)
+    return Comparison(curves, problem.goal, _label_of(problem))
 
 
-def label_of(problem: Problem) -> str:
+def _label_of(problem: Problem) -> str:
     """Return what the score is that the goal is for, with its unit."""
     if problem.of == "solved":
         return "tasks solved"

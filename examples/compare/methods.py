@@ -259,14 +259,13 @@ def _lacks(signal: Signal) -> Callable[[Problem], str | None]:
 _HALVES = 2
 
 
-def _mostly_useful(share: float) -> Callable[[Setting], CurriculumCallback]:
+def _mostly_useful(share: float) -> Callable[[Setting], FixedPolicy]:
     """A fixed policy that knows the useful tasks: what is to be hoped for from leaving the others alone."""
 
-    def make(setting: Setting) -> CurriculumCallback:
+    def make(setting: Setting) -> FixedPolicy:
         useful = [name in (setting.problem.useful or ()) for name in setting.tasks]
         each = (1 - share) / sum(useful), share / max(1, len(useful) - sum(useful))
-        policy = FixedPolicy([each[0] if is_useful else each[1] for is_useful in useful])
-        return CurriculumCallback(policy, GradientPredictionGain(), target=setting.problem.target, seed=setting.seed)
+        return FixedPolicy([each[0] if is_useful else each[1] for is_useful in useful])
 
     return make
 
@@ -311,7 +310,7 @@ def _replays(of: str) -> list[Method]:
     return [
         Method(
             f"{of}, replayed: its mixture, one task a batch",
-            _policy(lambda s: FixedPolicy(_average(s).tolist())),
+            _policy(_averaged),
             replays=of,
         ),
         Method(f"{of}, replayed: its mixture, mixed", _mixed(_average), replays=of, refuses=_does_not_mix),
@@ -339,7 +338,7 @@ _ALL = [
     *(
         Method(
             f"by hand: {share:.0%} on useless tasks, one task a batch",
-            curriculum(_mostly_useful(share)),
+            _policy(_mostly_useful(share)),
             refuses=_all_useful,
         )
         for share in (0.0, 0.1, 0.2, 0.3)

@@ -41,6 +41,30 @@ class Samples(IterableDataset[tuple[Tensor, ...]]):
             yield from zip(*batch, strict=True)
 
 
+def _of_workload(workload: Workload, **others: Any) -> Problem:
+    """Return the problem of a workload whose goal is a loss of the target; ``others`` are its other attributes."""
+
+    def tasks(seed: int) -> Mapping[str, Samples]:
+        return {name: Samples(task) for name, task in workload.tasks(seed).items()}
+
+    usual: dict[str, Any] = {"name": workload.name, "held_out": workload.held_out}
+    return Problem(
+        title=workload.title,
+        text=workload.text,
+        tasks=tasks,
+        goal=workload.goal,
+        of="target",
+        higher_is_better=False,
+        target=workload.target,
+        budget=workload.budget,
+        evaluate_every=workload.evaluate_every,
+        grid=workload.grid,
+        stops_at_goal=True,
+        trainer_options=workload.trainer_options,
+        **{**usual, **others},
+    )
+
+
 class Parity(ParityModel, Scored):
     """The parity model, scored by its loss."""
 
@@ -60,34 +84,17 @@ class VariationalParity(VariationalParityModel, Parity):
 
 def parity(workload: Workload, batch_size: int = 64) -> Problem:
     """Return a workload of parities as a problem."""
-    inputs = INPUTS + len(workload.tasks(0))
-    useful = [name for name in workload.held_out() if name.startswith("k=")]
-
-    def tasks(seed: int) -> Mapping[str, Samples]:
-        return {name: Samples(task) for name, task in workload.tasks(seed).items()}
-
-    return Problem(
-        name=workload.name,
-        title=workload.title,
-        text=workload.text,
-        tasks=tasks,
-        held_out=workload.held_out,
-        model=lambda lr: Parity(inputs, lr),
-        goal=workload.goal,
-        of="target",
+    number, useful = len(workload.tasks(0)), list(workload.held_out())
+    return _of_workload(
+        workload,
+        model=lambda lr: Parity(INPUTS + number, lr),
         unit="nats",
-        higher_is_better=False,
-        target=workload.target,
-        budget=workload.budget,
-        evaluate_every=workload.evaluate_every,
         batch_size=batch_size,
         learning_rates=(1e-3, 2e-3, 4e-3),
         tuning_steps=min(workload.budget, 8_000),
         task_goal=workload.goal,
         order=useful,
-        useful=None if len(useful) == len(workload.tasks(0)) else useful,
-        stops_at_goal=True,
-        trainer_options=workload.trainer_options,
+        useful=None if len(useful) == number else useful,
     )
 
 
@@ -103,38 +110,24 @@ def copying(size: int, hidden: int, batch_size: int = 16, bits: int = 4) -> Prob
     """Return repeat copy as a problem; the arguments are those of the workload."""
     workload = repeat_copy(size=size, hidden=hidden, bits=bits, batch_size=batch_size)
 
-    def tasks(seed: int) -> Mapping[str, Samples]:
-        return {name: Samples(task) for name, task in workload.tasks(seed).items()}
-
     def held_out() -> Mapping[str, Any]:
         return {
             name: collate(list(zip(*batch, strict=True))[: 128 if size == _SMALL else 16])
             for name, batch in workload.held_out().items()
         }
 
-    return Problem(
+    return _of_workload(
+        workload,
         name="repeat_copy" if size == _SMALL else f"repeat_copy_{size}",
-        title=workload.title,
-        text=workload.text,
-        tasks=tasks,
         held_out=held_out,
         model=lambda lr: Copying(bits, hidden, lr),
-        goal=workload.goal,
-        of="target",
         unit="nats per bit",
-        higher_is_better=False,
-        target=workload.target,
-        budget=workload.budget,
-        evaluate_every=workload.evaluate_every,
         batch_size=batch_size,
         learning_rates=(2.5e-3, 5e-3, 1e-2),
         tuning_steps=workload.budget // 2,
         collate=collate,
-        stops_at_goal=True,
-        grid=workload.grid,
         cost=lambda batch: float(batch[0].shape[0] * batch[0].shape[1]),
         unit_of_cost="symbols, padding included",
-        trainer_options=workload.trainer_options,
     )
 
 

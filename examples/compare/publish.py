@@ -18,6 +18,7 @@ from examples.compare.statistics import Row, best_static, has_head_room, summari
 from examples.compare.tables import EDGE, markdown, number, ratio
 
 BASELINE = "uniform, mixed"
+"""A shuffled batch with samples of all tasks: what people train on without a curriculum."""
 _SHOWN = ("uniform, one task a batch", "curriculum", "curriculum, replayed: its mixture, mixed")
 _BESIDE = ("cost", "seconds")
 
@@ -52,20 +53,18 @@ def lacking(runs: Sequence[Run], problem: Problem) -> list[str]:
     return [f"{name!r} with seed {seed}" for name in published(problem) for seed in seeds if (name, seed) not in made]
 
 
-def publish(runs: Sequence[Run], problem_of: Callable[[str], Problem], out: Path, *, pictures: bool = True) -> None:
+def publish(runs: Sequence[Run], problem_of: Callable[[str], Problem], out: Path) -> None:
     """Write the overview, and one table and one picture per problem.
 
     Args:
         runs: of reported seeds, one learning rate per method.
         problem_of: from a name to the problem.
         out: folder that is written into.
-        pictures: whether to draw.
     """
     for name, content in tables(runs, problem_of).items():
         _write(out / f"{name}.md", content)
-    if pictures:
-        for name in dict.fromkeys(run.problem for run in runs):
-            draw(runs, problem_of(name), out / f"{name}.png")
+    for name in dict.fromkeys(run.problem for run in runs):
+        draw(runs, problem_of(name), out / f"{name}.png")
 
 
 def table(runs: Sequence[Run], problem: Problem) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from curricula.tracking import CurriculumHistory
-from curricula.tracking.curves import Comparison
 from curricula.tracking.report import Section, write_report
-from examples.compare.figures import LABELS, curves_of, label_of
+from examples.compare.figures import comparison
 from examples.compare.methods import METHODS, named
 from examples.compare.problem import Job, Problem
 from examples.compare.runs import Run, run_of
@@ -99,8 +98,7 @@ def run_from_command_line(problem: Problem, options: argparse.Namespace) -> int:
     history = CurriculumHistory.load(path) if path.exists() else None
     section = Section(problem.title, problem.text, history=history, comparison=comparison([run], problem))
     page = write_report(options.out / "index.html", [section], title=f"{problem.title}: {options.method}")
-    reached = to_goal(run, problem)
-    print("goal not reached" if reached > problem.budget else f"goal reached after {reached:,.0f} steps")
+    print(outcome(run, problem))
     print(f"the page: {page.resolve()}")
     return 0
 
@@ -111,10 +109,7 @@ def middle_rate(problem: Problem) -> float:
     return rates[len(rates) // 2]
 
 
-def comparison(runs: Sequence[Run], problem: Problem) -> Comparison:
-    """Return the runs of one problem as curves, for figures and pages."""
-    methods = dict.fromkeys(run.method for run in runs)
-    curves = {
-        LABELS.get(name, name): curves_of([run for run in runs if run.method == name], problem) for name in methods
-    }
-    return Comparison(curves, problem.goal, label_of(problem))
+def outcome(run: Run, problem: Problem) -> str:
+    """Return whether a run reached the goal, and after how many steps."""
+    reached = to_goal(run, problem)
+    return "goal not reached" if reached > problem.budget else f"goal reached after {reached:,.0f} steps"

@@ -10,10 +10,11 @@ import pytest
 
 from curricula.tracking import CurriculumHistory
 from examples import demo, reading
+from examples.compare.figures import comparison
 from examples.compare.problem import Job
 from examples.compare.problems import problem_of
 from examples.compare.runs import read_runs
-from examples.compare.single import add_run_options, comparison, middle_rate, run_from_command_line
+from examples.compare.single import add_run_options, middle_rate, run_from_command_line
 from examples.compare.training import train
 from examples.junk_arms.__main__ import main as junk_arms
 from examples.parity_staircase.__main__ import main as parity_staircase
