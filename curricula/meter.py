@@ -130,10 +130,12 @@ class Meter:
 
     def before_backward(self, loss: Tensor) -> None:
         """Keep the loss at the old parameters, where the optimiser may compute others at other parameters."""
+        if self._step is None:
+            return
         if self._watch is not None:
             self._watch.before_backward()
         if self._manual is not None:
-            self._in_hand().forget_unclipped()
+            self._step.forget_unclipped()
             self._manual.before_backward()
         elif not self._stepped:
             self._first_loss = loss.detach()

@@ -73,6 +73,8 @@ def test_imports_point_downwards_only():
         "checkpoint",
         "ledger",
         "handover",
+        "curriculum",
+        "steps",
         "callback",
         "testing",
         "cli",

@@ -37,12 +37,12 @@ class Listening(Linear):
         self.callback = callback
 
     def on_before_batch_transfer(self, batch, dataloader_idx):
-        if self.callback._step is not None and not self.callback._step.closed:
-            seen.append(("sampled", self.callback._step.task_in_hand))
+        if self.callback._steps.step is not None and not self.callback._steps.step.closed:
+            seen.append(("sampled", self.callback._steps.step.task_in_hand))
         return batch
 
     def training_step(self, batch, batch_idx):
-        seen.append(("run", self.callback._step.task_in_hand))
+        seen.append(("run", self.callback._steps.step.task_in_hand))
         if fails:
             raise KeyError("in the middle")
         return super().training_step(batch, batch_idx)
