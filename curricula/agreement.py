@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -22,14 +23,14 @@ _UNKNOWN = 2.0**-20
 
 
 class Outcome(NamedTuple):
-    """What a step came to, on one rank or on all together."""
+    """What a draw came to, on one rank or on all together."""
 
     progress: float | None
     """Raw learning progress, NaN if it could not be told, ``None`` if it is not known yet."""
     cost: float
-    """What the step cost."""
+    """What its batch cost."""
     loss: float
-    """Of the rank's own batch at the old parameters, NaN if unknown."""
+    """Of the rank's own samples at the old parameters, NaN if unknown."""
     stepped: bool
     """Whether the optimiser made the step."""
 
@@ -37,13 +38,14 @@ class Outcome(NamedTuple):
 class Ranks:
     """The processes that train together, and what they measured.
 
-    Every step takes one collective of 64 bytes per rank, whatever happened on any of them: a rank that left it out
-    would leave the others waiting. Every :data:`CHECK_EVERY` steps it also compares the states of the curriculum.
+    Every step takes one collective per rank, of 40 bytes and 24 for each draw, whatever happened on any of them: a rank
+    that left it out would leave the others waiting. Every :data:`CHECK_EVERY` steps it also compares the states of the
+    curriculum.
 
     Args:
         number: of processes; with one, nothing is sent.
         device: of the process group's backend.
-        separate: every rank has a draw of its own, and all outcomes are returned; else they are averaged into one.
+        separate: every rank has draws of its own, and all outcomes are returned; else they are averaged into one.
     """
 
     def __init__(self, number: int, device: torch.device, *, separate: bool = False) -> None:
@@ -51,14 +53,14 @@ class Ranks:
         self._device = device
         self._separate = separate
 
-    def agree(self, own: Outcome, teacher: Teacher, step: int) -> list[Outcome]:
-        """Return the outcome of the shared draw, or of all ranks' draws in their order; the same list on all ranks.
+    def agree(self, own: list[Outcome], teacher: Teacher, step: int) -> list[Outcome]:
+        """Return the outcomes of the shared draws, or of all ranks' draws in the ranks' order; alike on all ranks.
 
         Averaged progress that is not finite on one rank is NaN for all, else what one rank does not know yet is
         ``None`` for all. The loss of an averaged outcome is the rank's own.
 
         Args:
-            own: what this rank measured.
+            own: what this rank measured, for each draw; as many on every rank.
             teacher: whose state is compared.
             step: number of the step, the same on all ranks.
 
@@ -66,34 +68,54 @@ class Ranks:
             RuntimeError: on every rank, if the curriculum is not the same on all.
         """
         if self.number == 1:
-            return [own]
+            return own
         mark = fingerprint(teacher) if step % CHECK_EVERY == 0 else _NO_FINGERPRINT
         return self._gather(own, mark, teacher) if self._separate else self._average(own, mark, teacher)
 
-    def _average(self, own: Outcome, mark: list[float], teacher: Teacher) -> list[Outcome]:
-        sent = [*_encoded(own.progress), own.cost, float(own.stepped), *mark]
+    def _average(self, own: list[Outcome], mark: list[float], teacher: Teacher) -> list[Outcome]:
+        encoded = [_encoded(outcome.progress) for outcome in own]
+        columns = [*zip(*encoded, strict=True), [outcome.cost for outcome in own]]
+        sent = [*chain(*columns), float(own[0].stepped), *mark]
         sums = torch.tensor(sent, dtype=torch.float64, device=self._device)
         torch.distributed.all_reduce(sums)
-        total, count, cost, stepped, *marks = sums.tolist()
+        totals, counts, costs, (stepped, *marks) = _parts(sums.tolist(), len(own), 3)
         check_agreement(marks, self.number, teacher.updates)
-        progress = _decoded(total, count, self.number)
-        return [Outcome(progress, cost / self.number, own.loss, stepped == self.number)]
+        return [
+            Outcome(_decoded(total, count, self.number), cost / self.number, outcome.loss, stepped == self.number)
+            for outcome, total, count, cost in zip(own, totals, counts, costs, strict=True)
+        ]
 
-    def _gather(self, own: Outcome, mark: list[float], teacher: Teacher) -> list[Outcome]:
-        total, count = _encoded(own.progress)
-        row = [total if count == 1.0 else math.nan, own.cost, own.loss, float(own.stepped), *mark]
-        row[3] += count if count == _UNKNOWN else 0.0
-        sent = torch.tensor(row, dtype=torch.float64, device=self._device)
+    def _gather(self, own: list[Outcome], mark: list[float], teacher: Teacher) -> list[Outcome]:
+        columns = [
+            [_told_apart(outcome.progress) for outcome in own],
+            [outcome.cost for outcome in own],
+            [outcome.loss for outcome in own],
+        ]
+        sent = torch.tensor([*chain(*columns), float(own[0].stepped), *mark], dtype=torch.float64, device=self._device)
         received = torch.empty(self.number * len(sent), dtype=torch.float64, device=self._device)
         torch.distributed.all_gather_into_tensor(received, sent)
-        rows = received.reshape(self.number, len(sent)).tolist()
-        check_agreement(
-            [sum(row[place] for row in rows) for place in range(4, len(sent))], self.number, teacher.updates
-        )
-        return [
-            Outcome(None if stepped % 1 else progress, cost, loss, stepped >= 1)
-            for progress, cost, loss, stepped, *_ in rows
-        ]
+        outcomes, marks = [], [0.0] * len(mark)
+        for row in received.reshape(self.number, len(sent)).tolist():
+            progress, costs, losses, (stepped, *marked) = _parts(row, len(own), 3)
+            marks = [total + part for total, part in zip(marks, marked, strict=True)]
+            outcomes += [
+                Outcome(None if value == math.inf else value, cost, loss, stepped == 1.0)
+                for value, cost, loss in zip(progress, costs, losses, strict=True)
+            ]
+        check_agreement(marks, self.number, teacher.updates)
+        return outcomes
+
+
+def _parts(numbers: list[float], size: int, count: int) -> list[list[float]]:
+    """Return so many parts of a size, and the rest."""
+    return [*(numbers[size * part : size * (part + 1)] for part in range(count)), numbers[size * count :]]
+
+
+def _told_apart(progress: float | None) -> float:
+    """Return progress as one number: NaN where it is not finite, infinite where it is not known yet."""
+    if progress is None:
+        return math.inf
+    return progress if math.isfinite(progress) else math.nan
 
 
 def _encoded(progress: float | None) -> tuple[float, float]:

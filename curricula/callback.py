@@ -130,13 +130,28 @@ class CurriculumCallback(pl.Callback):
 
     @property
     def current_draw(self) -> Draw | None:
-        """The draw of the batch in hand, until the next batch arrives; ``None`` before the first."""
-        step = None if self._steps is None else self._steps.step
-        return None if step is None else step.draw
+        """The draw of the batch in hand, until the next batch arrives; ``None`` before the first.
+
+        Raises:
+            RuntimeError: if the batch has several draws (``draws_per_batch``): look at :attr:`current_draws`.
+        """
+        draws = self.current_draws
+        if len(draws) > 1:
+            raise RuntimeError(f"the batch in hand has {len(draws)} draws, one per slot: look at current_draws")
+        return draws[0] if draws else None
 
     @property
-    def current_task(self) -> str | None:
-        """Name of the task of the batch in hand: see :func:`curricula.current_task`."""
+    def current_draws(self) -> tuple[Draw, ...]:
+        """This rank's draws of the batch in hand, one for each slot, until the next batch arrives.
+
+        Empty before the first batch. Slot ``k`` has the samples ``k * s`` to ``(k + 1) * s - 1`` of the batch, where
+        ``s`` is ``batch_size // draws_per_batch``.
+        """
+        return () if self._steps is None else self._steps.draws
+
+    @property
+    def current_task(self) -> str | tuple[str, ...] | None:
+        """Name of the task of the batch in hand, or of each of its slots: see :func:`curricula.current_task`."""
         return None if self._steps is None else self._steps.task
 
     # ---------------------------------------------------------------- start

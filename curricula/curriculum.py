@@ -18,8 +18,10 @@ from curricula.handover import Handover
 from curricula.ledger import Ledger
 from curricula.manual_steps import ManualSteps
 from curricula.rewards import RewardScaler
+from curricula.setups import check_reload, measured_signal
 from curricula.signals.base import Signal
 from curricula.signals.probe import untouched
+from curricula.signals.step import InHand
 from curricula.skipped_steps import SkippedSteps
 from curricula.teacher import Draw, Teacher
 from curricula.tracking.history import CurriculumHistory
@@ -83,10 +85,12 @@ class Curriculum:
         self._seen: dict[str, Any] | None = None
         self._skipped = SkippedSteps()
         self._handover = Handover()
-        self.sample: Callable[[str], Any] | None = None
-        """Returns a fresh batch of a task, for signals that need some."""
+        self.measured: Signal = signal
+        """What is measured at every step: the signal, or nothing where nobody would learn from it."""
+        self.sample: Callable[[InHand], Any] | None = None
+        """Returns a fresh batch of a task, or of several in as many slots, for signals that need some."""
         self.place = 0
-        """Of this process's draw among those of a step."""
+        """Of this process among those that have draws of their own."""
 
     @property
     def teacher(self) -> Teacher:
@@ -120,10 +124,25 @@ class Curriculum:
         return tuple(name for name in self.teacher.tasks if name not in removed) if removed else self.teacher.tasks
 
     @property
-    def arrived(self) -> Draw | None:
-        """Draw of a batch that was delivered, and that no step has begun with yet."""
+    def slots(self) -> int:
+        """Number of draws of a batch on this rank."""
+        return self.loader.draws_per_batch
+
+    @property
+    def batch_size(self) -> int | None:
+        """Number of samples of a batch with several draws on this rank; ``None`` where it is not known."""
+        return self.loader.batch_size
+
+    @property
+    def arrived(self) -> tuple[Draw, ...] | None:
+        """This rank's draws of a batch that was delivered, and that no step has begun with yet."""
         arrived = None if self._loader is None else self._loader.arrived
-        return None if arrived is None else arrived[self.place]
+        return None if arrived is None else self.own(arrived)
+
+    def own(self, draws: tuple[Draw, ...]) -> tuple[Draw, ...]:
+        """Return those of a batch's draws that are this rank's."""
+        slots = self.slots
+        return draws if len(draws) == slots else draws[self.place * slots : (self.place + 1) * slots]
 
     def _looked_up(self, name: str) -> Ledger:
         if self._loader is None:
@@ -175,6 +194,7 @@ class Curriculum:
             return
         try:
             self._check_target(loader)
+            check_reload(before, loader)
             self.ledger.set_tasks(loader.names, "the loader before", strict=self._strict)
             loader.take_over(before)
             loader.made_in_epoch = trainer.current_epoch
@@ -216,9 +236,12 @@ class Curriculum:
         )
         self._loader = self._last_loader = loader
         self.place = rank if self.independent else 0
+        if loader.redraws:  # no batch shares its draws with another: a step that was interrupted is over
+            loader.discard_lost(step_is_over=True)
+        self.measured = measured_signal(loader, self.ledger.teacher.bandit, self._signal)
         if self.target_name == HELD_OUT_TARGET:
             loader.samples.add_target(self._target)
-        self.sample = partial(_sample, trainer, loader) if self._signal.needs_samples else None
+        self.sample = partial(_sample, trainer, loader) if self.measured.needs_samples else None
 
     def _start_teacher(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
         self._check_target(loader)
@@ -229,8 +252,9 @@ class Curriculum:
         steps = self._horizon
         if steps is None:
             steps = expected_draws(trainer, self.batches_per_draw or 1)
-        draws = trainer.world_size if self.independent else 1
-        teacher = Teacher(loader.names, horizon=steps, draws_per_step=draws, **self._teacher_options)
+        teacher = Teacher(
+            loader.names, horizon=steps, draws_per_step=self._draws_per_step(trainer, loader), **self._teacher_options
+        )
         target = self._target if isinstance(self._target, str) else None
         history = CurriculumHistory(loader.names, grid=loader.grid, target=target)
         self._signal.reset()
@@ -247,6 +271,11 @@ class Curriculum:
         self._ledger = Ledger(teacher, history, self._skipped)
         if trainer.is_global_zero:
             _log.info("curriculum: %s, %s", teacher.bandit.describe(), type(self._signal).__name__)
+
+    def _draws_per_step(self, trainer: pl.Trainer, loader: CurriculumLoader) -> int:
+        ranks = trainer.world_size if self.independent else 1
+        batches = (self.batches_per_draw or batches_per_draw(trainer)) if loader.redraws else 1
+        return loader.draws_per_batch * ranks * batches
 
     # ---------------------------------------------------------------- state
 
@@ -269,10 +298,10 @@ class Curriculum:
             self._loaded = state or None
 
 
-def _sample(trainer: pl.Trainer, loader: CurriculumLoader, task: str) -> Any:
+def _sample(trainer: pl.Trainer, loader: CurriculumLoader, tasks: InHand) -> Any:
     module = trainer.lightning_module
     with untouched(module):
-        return prepared(trainer, module, loader.samples.next(task))
+        return prepared(trainer, module, loader.samples.next(tasks))
 
 
 def _started(name: str, value: T | None) -> T:

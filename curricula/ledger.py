@@ -34,7 +34,7 @@ class Ledger:
         """Close the draws of a step with what they came to.
 
         Args:
-            draws: one for all ranks, or one for each.
+            draws: of all ranks, in any order.
             outcomes: of the draws.
             nothing_trained: whether ``training_step`` returned nothing.
 
@@ -44,9 +44,10 @@ class Ledger:
         self._adopt_tasks()
         step = [(draw, outcome.progress, outcome.cost) for draw, outcome in zip(draws, outcomes, strict=True)]
         rewards = self.teacher.reward_all(step)
-        for place, (draw, outcome, reward) in enumerate(zip(draws, outcomes, rewards, strict=True)):
+        rows = sorted(zip(draws, outcomes, rewards, strict=True), key=lambda row: row[0].id)
+        for place, (draw, outcome, reward) in enumerate(rows):
             self._tell(draw, outcome, reward, nothing_trained)
-            self._record(draw, outcome, reward, more=place < len(draws) - 1)
+            self._record(draw, outcome, reward, more=place < len(rows) - 1)
         return rewards
 
     def _tell(self, draw: Draw, outcome: Outcome, reward: float | None, nothing_trained: bool) -> None:

@@ -80,8 +80,12 @@ class ManualSteps:
             if place not in self._clean and not has_gradients(optimizer):
                 self._clean.add(place)
 
-    def before_step(self, optimizer: torch.optim.Optimizer, task: str) -> None:
+    def before_step(self, optimizer: torch.optim.Optimizer, tasks: str) -> None:
         """Refuse a step on gradients that were begun before the draw.
+
+        Args:
+            optimizer: that is about to step.
+            tasks: of the draw, for the message.
 
         Raises:
             MisconfigurationException: how many batches a draw should have.
@@ -92,11 +96,11 @@ class ManualSteps:
             return
         raise MisconfigurationException(
             f"the optimiser {type(optimizer).__name__} (number {place} of the module) makes a step on gradients that "
-            f"were begun before the batches of task {task!r}, so that a reward would be for other tasks as well. "
+            f"were begun before the batches of {tasks}, so that a reward would be for other tasks as well. "
             f"{self._way_out}"
         )
 
-    def end_batch(self, task: str, *, last_of_epoch: bool) -> bool:
+    def end_batch(self, tasks: str, *, last_of_epoch: bool) -> bool:
         """Note that a batch is over, and return whether its draw is.
 
         Raises:
@@ -116,7 +120,7 @@ class ManualSteps:
             self.goes_on = not self._planned_ahead and (left or (self.goes_on and not self._stepped))
             if left and self._planned_ahead and not self._backward_now:  # else the step that uses them is refused
                 raise MisconfigurationException(
-                    f"training_step made no optimiser step on a batch of task {task!r} and keeps its gradients for a "
+                    f"training_step made no optimiser step on a batch of {tasks} and keeps its gradients for a "
                     "later one. Worker processes read ahead, so that the number of batches between two steps must be "
                     "known: give CurriculumCallback(batches_per_draw=<number>), or the loader num_workers=0"
                 )
@@ -124,7 +128,7 @@ class ManualSteps:
         over = self._batches >= number or last_of_epoch
         if over and left and not self._backward_now:  # else the step that uses them is refused
             raise MisconfigurationException(
-                f"after {self._batches} batches of task {task!r} (batches_per_draw={number}"
+                f"after {self._batches} batches of {tasks} (batches_per_draw={number}"
                 f"{', at the end of an epoch' if self._batches < number else ''}) training_step keeps gradients, which "
                 "the next draw would step on: give batches_per_draw as a multiple of the number of batches between "
                 "two optimiser steps, and make a step at the end of an epoch (`self.trainer.is_last_batch`) or make "

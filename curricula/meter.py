@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -17,19 +18,24 @@ from curricula.data.options import Cost
 from curricula.manual_steps import ManualSteps
 from curricula.signals.base import Signal
 from curricula.signals.kept_gradients import gradients_stay, overrides
-from curricula.signals.probe import Probe, as_loss
-from curricula.signals.step import MicroBatch, Step
+from curricula.signals.micro_batch import MicroBatch, slot_means
+from curricula.signals.probe import Probe, as_loss, as_losses
+from curricula.signals.step import Step
 from curricula.trainers import clips_gradients, unscales_itself
+
+if TYPE_CHECKING:
+    from curricula.teacher import Draw
 
 
 class Meter:
-    """Follows the batches and optimiser steps of a training, and says what a draw came to.
+    """Follows the batches and optimiser steps of a training, and says what the draws of a step came to.
 
     Args:
         trainer: of either Lightning package.
         module: in training.
         signal: what counts as progress.
         cost: from a batch to its cost, or ``None``.
+        batch_size: samples of a batch; ``None`` if unknown.
         owner: the callback whose hooks call this.
         clock: runs while the signal measures.
         manual: under manual optimisation, whose gradients are whose; ``None`` under automatic optimisation.
@@ -41,6 +47,7 @@ class Meter:
         module: pl.LightningModule,
         signal: Signal,
         cost: Cost | None,
+        batch_size: int | None,
         *,
         owner: pl.Callback,
         clock: AbstractContextManager[Any],
@@ -50,6 +57,7 @@ class Meter:
         self._module = module
         self._signal = signal
         self._cost = cost
+        self._batch_size = batch_size
         self._owner = owner
         self._clock = clock
         self._manual = manual
@@ -103,30 +111,51 @@ class Meter:
         return self._manual is not None and self._manual.goes_on
 
     def start(self, step: Step) -> None:
-        """Begin with a draw."""
+        """Begin with a step."""
         self._step = step
         self._stepped = self._any_step = self._repeated = self.nothing_trained = False
         if self._only_optimizer is not None:
             step.set_optimizer(self._only_optimizer)
 
-    def start_batch(self, batch: Any, batch_idx: int) -> None:
-        """Keep what is needed to measure the batch later."""
+    def start_batch(self, batch: Any, batch_idx: int, draws: tuple[Draw, ...]) -> None:
+        """Keep what is needed to measure the batch later.
+
+        Args:
+            batch: as the training step is given it.
+            batch_idx: of the batch in its epoch.
+            draws: this rank's, one per slot.
+        """
         step, signal = self._in_hand(), self._signal
         if self._manual is not None:
             self._stepped = False
             self._manual.start_batch(new_draw=step.num_micro_batches == 0)
         if self._watch is not None:
             self._watch.start_batch(new_draw=step.num_micro_batches == 0)
-        micro = MicroBatch(batch, batch_idx)
+        micro = MicroBatch(batch, batch_idx, draws)
         if self._cost is not None:
-            micro.cost = as_number("cost(batch)", self._cost(batch))
+            micro.costs = self._costs_of(batch, len(draws))
         step.add(micro)
         if signal.needs_probe:
             with self._clock:
                 self.probe.keep_start(micro)
         if signal.needs_loss and self.probe.is_custom:
             with self._clock:
-                micro.loss = self.probe.loss(batch, batch_idx, micro.start)
+                if len(draws) > 1:
+                    micro.losses = self.probe.losses(batch, batch_idx, micro.start, self._batch_size)
+                    micro.loss = micro.losses.mean()
+                else:
+                    micro.loss = self.probe.loss(batch, batch_idx, micro.start)
+
+    def _costs_of(self, batch: Any, slots: int) -> list[float]:
+        cost: Any = None if self._cost is None else self._cost(batch)
+        if slots > 1 and isinstance(cost, Tensor) and cost.ndim == 1:
+            if self._batch_size is not None and len(cost) != self._batch_size:
+                raise ValueError(
+                    f"cost(batch) must be one number, or one per sample, shape ({self._batch_size},), got shape "
+                    f"({len(cost)},)"
+                )
+            return slot_means(cost, slots)
+        return [as_number("cost(batch)", cost)] * slots
 
     def before_backward(self, loss: Tensor) -> None:
         """Keep the loss at the old parameters, where the optimiser may compute others at other parameters."""
@@ -158,9 +187,9 @@ class Meter:
             return
         self._stepped, self._any_step, self._repeated = True, True, False
         if self._watch is not None:
-            self._watch.before_step(optimizer, step.task)
+            self._watch.before_step(optimizer, step.described())
         if self._manual is not None:
-            self._manual.before_step(optimizer, step.task)
+            self._manual.before_step(optimizer, step.described())
             self._stepping_at = self._trainer.global_step
         step.set_optimizer(optimizer, gradients_stay=self._gradients_stay(optimizer))
         if self._amp is not None:
@@ -208,29 +237,44 @@ class Meter:
             self._take_loss(step, outputs)
         if self._manual is None:
             return self._stepped  # else gradients are still being accumulated
-        return self._manual.end_batch(step.task, last_of_epoch=self._trainer.is_last_batch)
+        return self._manual.end_batch(step.described(), last_of_epoch=self._trainer.is_last_batch)
 
     def _take_loss(self, step: Step, outputs: Any) -> None:
-        if self._repeated and self._stepped and self._manual is None:
+        batches, repeated = step.micro_batches, self._repeated and self._stepped and self._manual is None
+        if len(batches.last.draws) > 1:
+            self._take_losses(batches.last, outputs, repeated=repeated)
+        if repeated:
             outputs = self._first_loss
         try:
             loss = as_loss(outputs, "training_step")
         except RuntimeError as error:
             returned = not (outputs is None or outputs == {})  # Lightning hands over {} for None
             self._no_loss = str(error) if returned and self._signal.needs_loss else None
-            if self._manual is None and (returned or not step.leave_out_last()):
-                step.set_loss(math.nan)
+            if self._manual is None and (returned or not batches.leave_out_last()):
+                batches.set_loss(math.nan)
                 self.nothing_trained = not returned
         else:
             if self.nothing_trained:  # of the micro-batch before, which is the only other one
-                step.leave_out_first()
+                batches.leave_out_first()
                 self.nothing_trained = False
             # Lightning hands over the loss divided for the accumulation of gradients.
             parts = self._trainer.accumulate_grad_batches
-            step.set_loss(loss if parts == 1 else loss * parts)
+            batches.set_loss(loss if parts == 1 else loss * parts)
 
-    def measure(self, *, always: bool) -> Outcome:
-        """Return what the draw in hand came to, once it is over.
+    def _take_losses(self, micro: MicroBatch, outputs: Any, *, repeated: bool) -> None:
+        if not (isinstance(outputs, Mapping) and "losses" in outputs):
+            return
+        if repeated:
+            micro.no_losses = (
+                "the optimiser evaluates a batch with samples of several draws several times in a step, and only the "
+                "losses of the last time are known: define `curriculum_loss(self, batch, batch_idx)` in the module, "
+                "which returns one loss per sample, a tensor of shape (batch,)"
+            )
+        else:
+            micro.losses = as_losses(outputs, "training_step", self._batch_size)
+
+    def measure(self, *, always: bool) -> list[Outcome]:
+        """Return what each of this rank's draws of the step in hand came to, once it is over.
 
         Args:
             always: let the signal measure also where its progress will not count, since other ranks may wait for it.
@@ -238,15 +282,40 @@ class Meter:
         step = self._in_hand()
         # Where gradients overflowed (automatic mixed precision), the optimiser step was skipped.
         stepped = self._any_step and (self._amp is None or self._amp.get_scale() >= self._scale)
-        known = stepped and (not (self._signal.needs_loss or step.has_loss) or math.isfinite(step.loss))
-        progress: float | None = math.nan
-        if known or (always and self._any_step):
+        losses, decisive = self._losses(step)
+        matters = self._signal.needs_loss or step.micro_batches.has_loss
+        known = [stepped and (not matters or math.isfinite(loss)) for loss in decisive]
+        progress: Sequence[float | None] = [math.nan] * len(known)
+        if any(known) or (always and self._any_step):
             with self._clock:
-                progress = self._signal.after_step(step)
-            if progress is not None:
-                progress = as_number("after_step() of the signal", progress)
+                progress = self._progress(step)
         self._stepped = False
-        return Outcome(progress if known else math.nan, step.cost, step.loss, stepped)
+        costs = step.micro_batches.of_draws(lambda micro: micro.costs)
+        return [
+            Outcome(each if is_known else math.nan, cost, loss, stepped)
+            for each, is_known, cost, loss in zip(progress, known, costs, losses, strict=True)
+        ]
+
+    def _losses(self, step: Step) -> tuple[list[float], list[float]]:
+        """Return the loss of each draw, NaN where only that of its batch is known, and the loss that must be finite."""
+        batches = step.micro_batches
+        if len(step.draws) == 1:
+            return [step.loss], [step.loss]
+        losses = batches.of_draws(MicroBatch.draw_losses)
+        if batches.tells_samples_apart:
+            return losses, losses
+        return losses, batches.of_draws(MicroBatch.batch_losses)
+
+    def _progress(self, step: Step) -> list[float | None]:
+        name, number = type(self._signal).__name__, len(step.draws)
+        found = [self._signal.after_step(step)] if number == 1 else list(self._signal.after_step_per_draw(step))
+        if len(found) != number:
+            raise ValueError(
+                f"{name}.after_step_per_draw() must return one progress for each of the step's {number} draws, got "
+                f"{len(found)}"
+            )
+        what = f"after_step{'_per_draw' if number > 1 else ''}() of the signal"
+        return [None if progress is None else as_number(what, progress) for progress in found]
 
     def check_loss(self) -> None:
         """Refuse a training step that returns something, but no loss, to a signal that needs one.

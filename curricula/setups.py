@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import logging
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
+from curricula.bandits.base import Bandit
+from curricula.bandits.fixed import FixedPolicy
+from curricula.data.loader import CurriculumLoader
 from curricula.signals.base import Signal
+from curricula.signals.unmeasured import Unmeasured
 from curricula.trainers import callbacks_of, is_strategy
+
+_log = logging.getLogger(__name__)
 
 
 def check_setup(
@@ -168,6 +175,55 @@ def check_takes_batches(module: pl.LightningModule) -> None:
             "tell which batch a step is of: write training_step(self, batch, batch_idx), or train without the "
             "CurriculumCallback"
         )
+
+
+def measured_signal(loader: CurriculumLoader, bandit: Bandit, signal: Signal) -> Signal:
+    """Return the signal that is to be measured, once it is known how many draws a step has.
+
+    Args:
+        loader: that is trained on.
+        bandit: chooses the tasks.
+        signal: what counts as progress.
+
+    Returns:
+        The signal; one that measures nothing where it cannot tell the draws of a step apart, and the bandit has a fixed
+        policy that does not ask for it.
+
+    Raises:
+        MisconfigurationException: if the bandit is to learn from a signal that cannot tell draws apart.
+    """
+    if (loader.draws_per_batch == 1 and not loader.redraws) or signal.per_draw:
+        return signal
+    name = type(signal).__name__
+    several = f"draws_per_batch={loader.draws_per_batch}" if loader.draws_per_batch > 1 else 'redraw="batch"'
+    if isinstance(bandit, FixedPolicy):
+        _log.info(
+            "%s cannot tell the several draws of a step apart (%s), and the policy is fixed: progress is not measured",
+            name,
+            several,
+        )
+        return Unmeasured()
+    instead = "draws_per_batch=1" if loader.draws_per_batch > 1 else 'redraw="step"'
+    raise MisconfigurationException(
+        f"{name} measures a step as a whole, and a step has several draws (CurriculumLoader({several})), so that it "
+        "does not tell which of them taught what: use a signal of the losses per sample, such as PredictionGain(), or "
+        f"give CurriculumLoader({instead})"
+    )
+
+
+def check_reload(before: CurriculumLoader, loader: CurriculumLoader) -> None:
+    """Refuse a reloaded loader whose steps have another number of draws.
+
+    Raises:
+        ValueError: both numbers.
+    """
+    for name in ("draws_per_batch", "redraws"):
+        was, now = getattr(before, name), getattr(loader, name)
+        if was != now:
+            raise ValueError(
+                f"the reloaded CurriculumLoader has {name}={now}, and the one before had {was}: the number of draws of "
+                "a step cannot change in the middle of a training"
+            )
 
 
 def has_own_loss(module: nn.Module) -> bool:

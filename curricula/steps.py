@@ -1,4 +1,4 @@
-"""The steps of a training: which batches belong to one, what its draw came to, and who is told."""
+"""The steps of a training: which batches belong to one, what its draws came to, and who is told."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from curricula.curriculum import Curriculum
 from curricula.data.options import Cost
 from curricula.meter import Meter
 from curricula.signals.base import Signal
-from curricula.signals.step import Step
+from curricula.signals.step import InHand, Step, in_hand
 from curricula.teacher import Draw
 from curricula.tracking.loggers import Loggers
 from curricula.tracking.names import shortened
 from curricula.tracking.progress_bar import ProgressBarEntry
+from curricula.trainers import batches_per_draw
 
 
 class Steps:
-    """Follows a training step by step: claims the draw of every batch, and rewards it when its step was made.
+    """Follows a training step by step: claims the draws of every batch, and rewards them when their step was made.
 
     Args:
         trainer: in training.
@@ -46,7 +47,9 @@ class Steps:
         self._trainer = trainer
         self._module = module
         self._curriculum = curriculum
-        self._draws: tuple[Draw, ...] = ()
+        self._draws: list[tuple[Draw, ...]] = []  # of all ranks, for each batch of the step that has draws of its own
+        self.draws: tuple[Draw, ...] = ()
+        """This rank's draws of the batch in hand; empty before the first."""
         self.step: Step | None = None
         """The step of the batch in hand; ``None`` before the first batch."""
         self._ranks = Ranks(trainer.world_size, module.device, separate=curriculum.independent)
@@ -55,8 +58,9 @@ class Steps:
         self.meter = Meter(
             trainer,
             module,
-            signal,
+            curriculum.measured,
             cost,
+            curriculum.batch_size,
             owner=owner,
             clock=self._loggers.signal_time,
             manual=None if module.automatic_optimization else curriculum.manual_steps(trainer),
@@ -64,26 +68,25 @@ class Steps:
         self._progress_bar = ProgressBarEntry(trainer, self._progress_bar_items)
 
     @property
-    def task(self) -> str | None:
-        """Name of the task of the batch in hand, be it trained on or evaluated for a signal."""
-        step = self.step
-        if step is not None and step.task_in_hand != step.task:  # a fresh batch is evaluated
-            return step.task_in_hand
-        arrived = self._curriculum.arrived
-        if arrived is not None:  # and not yet at start_batch, but in hooks that transfer it
-            return arrived.task
-        return None if step is None else step.task
+    def task(self) -> InHand | None:
+        """Name of the task of the batch in hand, or of the task of each slot, be it trained on or evaluated."""
+        step, arrived = self.step, self._curriculum.arrived
+        evaluated = step is not None and step.task_in_hand != in_hand(self.draws)  # a fresh batch for a signal
+        if arrived is not None and not evaluated:  # and not yet at start_batch, but in hooks that transfer it
+            return in_hand(arrived)
+        if step is None:
+            return None
+        found = step.task_in_hand
+        return (found,) * len(self.draws) if len(self.draws) > 1 and isinstance(found, str) else found
 
     def start_batch(self, batch: Any, batch_idx: int) -> None:
-        """Learn which draw the batch belongs to, and keep what the signal needs to measure it later."""
+        """Learn which draws the batch belongs to, and keep what the signal needs to measure it later."""
         curriculum = self._curriculum
         draws = curriculum.loader.claim()
-        draw = draws[curriculum.place]
-        if self.step is None or self.step.draw.id != draw.id:
+        if self.step is None or not self._continues(self.step, draws, batch_idx):
             self.abandon()
-            self._draws = draws
+            self._draws = []
             self.step = Step(
-                draw,
                 self._module,
                 self.meter.probe,
                 curriculum.target_name,
@@ -93,17 +96,34 @@ class Steps:
                 accumulation=self._trainer.accumulate_grad_batches,
                 world_size=self._ranks.number,
                 clips=self.meter.clips,
+                batch_size=curriculum.batch_size,
             )
             self.meter.start(self.step)
-        self.meter.start_batch(batch, batch_idx)
+        if draws not in self._draws:
+            self._draws.append(draws)
+        self.draws = curriculum.own(draws)
+        self.meter.start_batch(batch, batch_idx, self.draws)
+
+    def _continues(self, step: Step, draws: tuple[Draw, ...], batch_idx: int) -> bool:
+        """Tell whether a batch is a further one of the step in hand."""
+        if not self._curriculum.loader.redraws:
+            return self._draws[-1][0].id == draws[0].id
+        by_hand = not self._module.automatic_optimization
+        return not step.closed and (by_hand or batch_idx % batches_per_draw(self._trainer) != 0)
+
+    def _all_draws(self) -> list[tuple[Draw, ...]]:
+        """Return the draws of the step, for each rank that has draws of its own."""
+        slots = self._curriculum.slots
+        starts = range(0, len(self._draws[0]), slots)
+        return [tuple(draw for draws in self._draws for draw in draws[start : start + slots]) for start in starts]
 
     def end_batch(self, outputs: Any) -> None:
-        """Measure the progress of a step that is over and reward its draw.
+        """Measure the progress of a step that is over and reward its draws.
 
         Args:
             outputs: of the training step.
         """
-        step, ledger, place = self.step, self._curriculum.ledger, self._curriculum.place
+        step, ledger = self.step, self._curriculum.ledger
         if step is None or not self.meter.end_batch(outputs):
             return
         own = self.meter.measure(always=self._ranks.number > 1)
@@ -113,16 +133,18 @@ class Steps:
         if not all(outcome.stepped for outcome in outcomes):
             self.abandon()
             return
-        rewards = ledger.reward(self._draws, outcomes, nothing_trained=self.meter.nothing_trained)
-        mine = outcomes[place]
-        rate = math.nan if mine.progress is None else mine.progress / mine.cost
-        self._loggers.after_step(ledger.teacher, rate, rewards[place])
+        draws = [draw for of_rank in self._all_draws() for draw in of_rank]
+        rewards = ledger.reward(draws, outcomes, nothing_trained=self.meter.nothing_trained)
+        first = self._curriculum.place * len(own)
+        mine = slice(first, first + len(own))
+        rates = [math.nan if each.progress is None else each.progress / each.cost for each in outcomes[mine]]
+        self._loggers.after_step(ledger.teacher, rates, rewards[mine])
         step.close()
 
     def abandon(self) -> None:
-        """Close the draw of a step that is not made, without a reward."""
+        """Close the draws of a step that is not made, without a reward."""
         if self.step is not None and not self.step.closed:
-            self._curriculum.ledger.discard(self._draws)
+            self._curriculum.ledger.discard([draw for of_rank in self._all_draws() for draw in of_rank])
             self.step.close()
 
     def finish(self) -> None:
@@ -135,7 +157,9 @@ class Steps:
         self._progress_bar.remove()
 
     def _progress_bar_items(self) -> dict[str, str]:
-        if self.step is None:
+        if not self.draws:
             return {}
         effective = self._loggers.effective_tasks(self._curriculum.teacher)
-        return {"task": shortened(self.step.task, 24), "effective_tasks": f"{effective:.1f}"}
+        tasks = list(dict.fromkeys(draw.task for draw in self.draws))
+        shown = {"task": shortened(tasks[0], 24)} if len(tasks) == 1 else {"tasks": shortened(", ".join(tasks), 24)}
+        return {**shown, "effective_tasks": f"{effective:.1f}"}

@@ -96,8 +96,8 @@ def expected_draws(trainer: pl.Trainer, batches_per_draw: int = 1) -> int | None
     return int(steps) if math.isfinite(steps) and steps >= 1 else None
 
 
-def current_task(trainer: pl.Trainer) -> str | None:
-    """Return the name of the task whose batch is in hand, for a module that treats tasks differently.
+def current_task(trainer: pl.Trainer) -> str | tuple[str, ...] | None:
+    """Return the name of the task of the batch in hand, for a module that treats tasks differently.
 
     It holds in ``training_step`` and in the hooks around it, those that transfer a batch included, and where a signal
     evaluates a fresh batch of another task: there it is that batch's task.
@@ -106,7 +106,9 @@ def current_task(trainer: pl.Trainer) -> str | None:
         trainer: with a :class:`~curricula.CurriculumCallback`.
 
     Returns:
-        ``None`` before the first batch, during evaluation, and in a trainer without the callback.
+        The name; with ``draws_per_batch`` above 1 a tuple of the names for the slots of the batch. Slot ``k`` has the
+        samples ``k * s`` to ``(k + 1) * s - 1``, where ``s`` is ``batch_size // draws_per_batch``. ``None`` before the
+        first batch, during evaluation, and in a trainer without the callback.
 
     Example:
         >>> import pytorch_lightning as pl
@@ -116,7 +118,7 @@ def current_task(trainer: pl.Trainer) -> str | None:
         return None
     for callback in callbacks_of(trainer):
         if "CurriculumCallback" in {base.__name__ for base in type(callback).__mro__}:
-            task: str | None = callback.current_task  # type: ignore[attr-defined]
+            task: str | tuple[str, ...] | None = callback.current_task  # type: ignore[attr-defined]
             return task
     return None
 

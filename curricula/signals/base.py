@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ class Signal(ABC):
         ...
         ...     def after_step(self, step):
         ...         return step.loss
+        ...
+        ...     def after_step_per_draw(self, step):  # for steps with several draws
+        ...         return step.losses
     """
+
+    per_draw: ClassVar[bool] = False
+    """Can tell the draws of a step apart. A class need not say so: one that defines :meth:`after_step_per_draw` can,
+    and one that defines another :meth:`after_step` alone cannot."""
 
     needs_loss: ClassVar[bool] = False
     """Reads ``step.loss``: the training step must return a loss, or the module define ``curriculum_loss``."""
@@ -53,6 +61,13 @@ class Signal(ABC):
     needs_micro_batches: ClassVar[bool] = False
     """Compares the micro-batches of a step: the trainer must accumulate two or more."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Set :attr:`per_draw` by the methods that the class defines."""
+        super().__init_subclass__(**options)
+        own = vars(cls)
+        if "per_draw" not in own and ("after_step" in own or "after_step_per_draw" in own):
+            cls.per_draw = "after_step_per_draw" in own
+
     def check(self, module: nn.Module, target: str | None) -> None:
         """Refuse, before training starts, a module or target that the signal cannot work with.
 
@@ -72,11 +87,21 @@ class Signal(ABC):
 
     @abstractmethod
     def after_step(self, step: Step) -> float | None:
-        """Return the raw progress, larger when more was learned; any unit.
+        """Return the raw progress, larger when more was learned; any unit. Called where the step has one draw.
 
         ``None`` means that it is not known yet, as on the first visit to a task where two are compared: the draw is
         closed without a reward and without a word. NaN means that something went wrong: it is counted and warned of.
         """
+
+    def after_step_per_draw(self, step: Step) -> Sequence[float | None]:
+        """Return the raw progress of each of ``step.draws``, in their order. Called where the step has several draws.
+
+        What each may be: see :meth:`after_step`. A draw with NaN or ``None`` costs the others nothing.
+
+        Raises:
+            NotImplementedError: if the signal cannot tell the draws of a step apart; training does not start with it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot tell the draws of a step apart")
 
     def reset(self) -> None:  # noqa: B027 - optional: most signals remember nothing
         """Forget everything. Called when a training begins that does not go on from another."""

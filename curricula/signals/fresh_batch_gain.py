@@ -1,4 +1,4 @@
-"""What self, target and mean prediction gain share: the fall of the loss on a batch that was not trained on."""
+"""What target and mean prediction gain share: the fall of the loss on a fresh batch of another task than the step's."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class FreshBatchGain(Signal):
     A batch that was not trained on does not reward the fitting of its own noise. Its price is a batch more and two
     forward passes per step, with the same random numbers in both. Under manual optimisation the first is made before
     the first optimiser step of the batch.
+
+    It is one number for the whole step. Where a step has several draws, it does not tell which of them did how much: to
+    reward all of them with it would drown what one draw did in what the others did.
     """
 
     needs_probe = True
@@ -26,7 +29,7 @@ class FreshBatchGain(Signal):
 
     @abstractmethod
     def _task(self, step: Step) -> str | None:
-        """Return the task to sample; ``None`` for that of the step."""
+        """Return the task to sample."""
 
     def before_step(self, step: Step) -> None:
         """Draw the fresh batch and evaluate it with the old parameters."""

@@ -19,7 +19,9 @@ class PredictionGain(Signal):
     nothing, :math:`L(x, \theta')` is one more forward pass without gradients, with the same random numbers (dropout
     masks) as the first. It favours tasks with high variance, since fitting a batch includes fitting its noise.
 
-    Under gradient accumulation it is the mean over the micro-batches of the step, which are kept until then.
+    Under gradient accumulation it is the mean over the micro-batches of the step, which are kept until then. Where a
+    batch has samples of several draws, each draw's is the fall of the mean loss of its own samples: the module must
+    give one loss per sample.
 
     Source: Graves et al. 2017, section 4.1; Bellemare et al. 2016.
 
@@ -34,3 +36,8 @@ class PredictionGain(Signal):
     def after_step(self, step: Step) -> float:
         """Return the fall of the loss, in the units of the loss."""
         return step.loss - step.probe_loss()
+
+    def after_step_per_draw(self, step: Step) -> list[float]:
+        """Return the fall of each draw's loss, in the units of the loss."""
+        losses = step.losses  # looked at first: without them there is no need to run the step again
+        return [before - after for before, after in zip(losses, step.probe_losses(), strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,7 @@ from curricula.signals.surroundings import Surroundings
 from curricula.signals.writes import fingerprint
 
 if TYPE_CHECKING:
-    from curricula.signals.step import MicroBatch
+    from curricula.signals.micro_batch import MicroBatch
 
 _OWN_LOSS = (
     "The signal runs it a second time, without gradients, to see what the step taught: define "
@@ -28,6 +29,12 @@ _INNER_LOOP = (
     "A step that takes gradients of its own can be run again where it takes them by `torch.func.grad`, or within "
     "`with torch.enable_grad():`. Or else"
 )
+ONE_LOSS_PER_SAMPLE = (
+    'return {"loss": loss, "losses": losses} from training_step, the losses a tensor of shape (batch,), or define '
+    "`curriculum_loss(self, batch, batch_idx)` in the module that returns such a tensor. Otherwise train with "
+    "CurriculumLoader(draws_per_batch=1)"
+)
+"""How a module tells the samples of a batch apart."""
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _ABSENT = object()
 
@@ -116,6 +123,25 @@ class Probe:
             RuntimeError: if the step returns no loss, differentiates by itself, reads from an iterator, or writes to
                 the parameters in training.
         """
+        return self._evaluated(batch, batch_idx, start, as_loss)
+
+    def losses(self, batch: Any, batch_idx: int, start: Moment | None, samples: int | None) -> Tensor:
+        """Return the loss of every sample of ``batch`` at the present parameters, shape ``(samples,)``.
+
+        Args:
+            batch: as for :meth:`loss`, and so are the others.
+            batch_idx: given to the step as it was in training.
+            start: what the step starts from; ``None``: the present moment.
+            samples: of the batch; ``None`` if unknown.
+
+        Raises:
+            RuntimeError: as for :meth:`loss`, and if the step does not return one loss per sample.
+        """
+        return self._evaluated(batch, batch_idx, start, partial(as_losses, samples=samples))
+
+    def _evaluated(
+        self, batch: Any, batch_idx: int, start: Moment | None, taken: Callable[[Any, str], Tensor]
+    ) -> Tensor:
         present = Moment(self._around, also=start)
         if start is None:
             start = Moment(self._around, to_run=True)
@@ -130,7 +156,7 @@ class Probe:
                 if gradient is not None:
                     parameter.grad = None  # for backward passes of the step's own
             with start.lazy.passed(), torch.no_grad(), self._context():
-                loss = as_loss(self._run(batch, batch_idx), self._name).clone()  # which may be restored as well
+                loss = taken(self._run(batch, batch_idx), self._name).clone()  # which may be restored as well
         finally:
             present.restore()
             for parameter, gradient in zip(present.parameters, gradients, strict=True):
@@ -197,10 +223,16 @@ def shard_again(module: nn.Module) -> None:
 def as_loss(output: Any, name: str) -> Tensor:
     """Return the loss in what a training step returned, detached, shape ``()``.
 
+    Args:
+        output: of the step.
+        name: of the step. ``curriculum_loss`` may return one loss per sample, of which the mean is taken.
+
     Raises:
         RuntimeError: if there is none.
     """
     loss = output.get("loss") if isinstance(output, (dict, Mapping)) else output  # dict first: it is quicker to tell
+    if name == "curriculum_loss" and isinstance(loss, Tensor) and loss.ndim == 1 and loss.numel() > 1:
+        loss = loss.mean()
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise RuntimeError(
             f"`{name}` returned no loss (a tensor of one number, or a dict with the key 'loss') but {_brief(output)}: "
@@ -209,6 +241,32 @@ def as_loss(output: Any, name: str) -> Tensor:
     if loss.requires_grad:
         loss = loss.detach()
     return loss if loss.ndim == 0 else loss.reshape(())
+
+
+def as_losses(output: Any, name: str, samples: int | None) -> Tensor:
+    """Return the losses of the samples in what a training step returned, detached, shape ``(samples,)``.
+
+    Args:
+        output: of the step: a dict with the key ``"losses"``, or of ``curriculum_loss`` the losses themselves.
+        name: of the step.
+        samples: of the batch; ``None`` if unknown.
+
+    Raises:
+        RuntimeError: if it has no losses of that shape.
+    """
+    losses = output.get("losses") if isinstance(output, Mapping) else output if name == "curriculum_loss" else None
+    if losses is None:
+        raise RuntimeError(
+            f"the batch has samples of several draws, and `{name}` returned no loss per sample but {_brief(output)}: "
+            f"{ONE_LOSS_PER_SAMPLE}"
+        )
+    if not isinstance(losses, Tensor) or losses.ndim != 1 or (samples is not None and len(losses) != samples):
+        raise RuntimeError(
+            f"the losses that `{name}` returned must be one per sample of the batch, shape "
+            f"({'batch' if samples is None else samples},), got {_brief(losses)}: take the mean over all other "
+            "dimensions, `losses.flatten(1).mean(1)`, and none over the samples"
+        )
+    return losses.detach()
 
 
 def _brief(output: Any) -> str:

@@ -2,88 +2,56 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from curricula.batches import copied
 from curricula.randomness import CounterGenerator, Stream
-from curricula.signals.moment import Moment
+from curricula.signals.micro_batch import MicroBatch, MicroBatches, mean, slot_means
 from curricula.signals.probe import Probe
+from curricula.signals.step_gradients import StepGradients
 
 if TYPE_CHECKING:
     from curricula.teacher import Draw
 
+T = TypeVar("T")
 
-class MicroBatch:
-    """One batch of a step, with what is needed to run it again.
-
-    Attributes:
-        batch: as the training step is given it; a copy, from :meth:`begin` on.
-        batch_idx: of the batch in its epoch.
-        start: what the training step started from; ``None`` where nothing is run again.
-        loss: of the training step.
-        cost: of the batch.
-    """
-
-    __slots__ = ("batch", "batch_idx", "cost", "loss", "start")
-
-    def __init__(self, batch: Any, batch_idx: int) -> None:
-        self.batch = batch
-        self.batch_idx = batch_idx
-        self.start: Moment | None = None
-        self.loss: Tensor | float | None = None
-        self.cost = 1.0
-
-    def begin(self, start: Moment) -> None:
-        """Keep what the training step starts from, and the batch before it is taken apart."""
-        self.start = start
-        self.batch = copied(self.batch)
+InHand: TypeAlias = "str | tuple[str, ...]"
+"""The task of a batch; of a batch with several draws, the task of each slot."""
 
 
-class Step:
-    """One optimiser step on one task: the loss, the gradients, the parameters, and a probe of the loss.
+class Step(StepGradients):
+    """One optimiser step: its draws, the losses, the gradients, the parameters, and a probe of the loss.
 
     Attributes:
         module: the module in training.
-        draw: the draw that chose the task.
-        task: name of the task.
         tasks: names of all tasks, in the order of the arms.
         target: name of the target task, or ``None``.
         accumulation: micro-batches that the trainer accumulates into a step; the last step of an epoch may have fewer.
         clips: whether the trainer may change the gradients between ``before_step`` and the optimiser's step.
         gradients_stay: whether nothing at all writes to the gradients until ``after_step``. If not, a signal that needs
             them there keeps copies: the trainer clips them, the optimiser or a second backward pass may write to them.
-        task_in_hand: name of the task of the batch that is being sampled or evaluated: that of the step, but for
-            batches of :meth:`sample`.
+        task_in_hand: name of the task of the batch that is trained on, sampled or evaluated; the names of its slots'
+            tasks where it has several.
         world_size: ranks whose gradients are averaged.
         notes: a place for the signal to keep what it measured in ``before_step`` until ``after_step``.
-        closed: whether the draw was rewarded or discarded; nothing can be measured any more.
+        closed: whether the draws were rewarded or discarded; nothing can be measured any more.
     """
 
     __slots__ = (
-        "_gradient_scale",
-        "_loss",
-        "_micro_batches",
-        "_optimizer",
+        "_batch_size",
         "_probe",
         "_sample",
         "_sampled",
         "_seed",
-        "_unclipped",
         "accumulation",
         "clips",
         "closed",
-        "draw",
-        "gradients_stay",
-        "module",
+        "micro_batches",
         "notes",
         "target",
-        "task",
         "task_in_hand",
         "tasks",
         "world_size",
@@ -91,20 +59,19 @@ class Step:
 
     def __init__(
         self,
-        draw: Draw,
         module: nn.Module,
         probe: Probe,
         target: str | None,
         tasks: tuple[str, ...] = (),
-        sample: Callable[[str], Any] | None = None,
+        sample: Callable[[InHand], Any] | None = None,
         seed: int = 0,
         *,
         accumulation: int = 1,
         world_size: int = 1,
         clips: bool = False,
+        batch_size: int | None = None,
     ) -> None:
-        self.draw = draw
-        self.task = draw.task
+        super().__init__(module)
         self.tasks = tasks
         self.target = target
         self._sample = sample
@@ -112,18 +79,52 @@ class Step:
         self.accumulation = accumulation
         self.world_size = world_size
         self.clips = clips
-        self.gradients_stay = False
-        self.task_in_hand = self.task
+        self.task_in_hand: InHand = ()
         self.notes: dict[str, Any] = {}
-        self.module = module
         self._probe = probe
+        self._batch_size = batch_size
         self.closed = False
-        self._micro_batches: list[MicroBatch] = []
-        self._sampled: list[tuple[Any, str]] = []
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._gradient_scale = 1.0
-        self._unclipped: dict[int, Tensor] = {}
-        self._loss: float | None = None
+        self.micro_batches = MicroBatches()
+        self._sampled: list[tuple[Any, InHand]] = []
+
+    @property
+    def draws(self) -> tuple[Draw, ...]:
+        """This rank's draws, in the order of the slots of its batches.
+
+        One, unless batches have samples of several tasks (``draws_per_batch``) or every micro-batch has draws of its
+        own (``redraw="batch"``).
+        """
+        return self.micro_batches.draws
+
+    @property
+    def draw(self) -> Draw:
+        """The draw of a step that has one.
+
+        Raises:
+            RuntimeError: if it has several.
+        """
+        if len(self.draws) != 1:
+            raise RuntimeError(f"the step has {len(self.draws)} draws, and none that is the draw: look at step.draws")
+        return self.draws[0]
+
+    @property
+    def task(self) -> str:
+        """Name of the task of a step that has one draw.
+
+        Raises:
+            RuntimeError: if it has several.
+        """
+        return self.draw.task
+
+    def described(self) -> str:
+        """Return the tasks of the step for a message: ``task 'easy'``."""
+        tasks = list(dict.fromkeys(draw.task for draw in self.draws))
+        return f"task {tasks[0]!r}" if len(tasks) == 1 else f"the tasks {', '.join(map(repr, tasks[:5]))}"
+
+    @property
+    def draw_sets(self) -> list[tuple[Draw, ...]]:
+        """The draws of each batch, one per slot; micro-batches that share their draws count once."""
+        return list(dict.fromkeys(micro.draws for micro in self.micro_batches))
 
     @property
     def loss(self) -> float:
@@ -131,25 +132,32 @@ class Step:
 
         NaN where the training step returned none.
         """
-        if self._loss is None:
-            losses = [micro.loss for micro in self._micro_batches]
-            self._loss = _mean([math.nan if loss is None else float(loss) for loss in losses])
-        return self._loss
+        return self.micro_batches.loss
 
     @property
-    def cost(self) -> float:
-        """Cost of the step; the mean over micro-batches under accumulation."""
-        return _mean([micro.cost for micro in self._micro_batches])
+    def losses(self) -> list[float]:
+        """Training loss of each draw at the old parameters: the mean over its samples, in the order of :attr:`draws`.
+
+        They come from the losses per sample that the module gives, in whose mean :attr:`loss` need not be: it may have
+        weights, or terms that are of no sample.
+
+        Raises:
+            RuntimeError: if a batch has samples of several draws, and the module gives no loss per sample.
+        """
+        for micro in self.micro_batches:
+            if len(micro.draws) > 1 and micro.losses is None:
+                raise RuntimeError(micro.no_losses)
+        return self.micro_batches.of_draws(MicroBatch.draw_losses)
 
     @property
     def num_micro_batches(self) -> int:
         """Micro-batches of the step so far, on this rank."""
-        return len(self._micro_batches)
+        return len(self.micro_batches)
 
     @property
     def batch(self) -> Any:
         """The training batch, on the module's device; the last micro-batch under accumulation."""
-        return self._micro_batches[-1].batch
+        return self.micro_batches.last.batch
 
     def probe_loss(self, batch: Any = None) -> float:
         """Evaluate the loss at the present parameters, leaving no trace in the module, its logs or the random streams.
@@ -161,9 +169,33 @@ class Step:
                 parameters alone. The module is given a copy of the batch.
         """
         if batch is None:
-            return _mean([self._loss_of(micro.batch, micro) for micro in self._micro_batches])
-        with self._in_hand(next((task for sampled, task in self._sampled if sampled is batch), self.task)):
-            return self._loss_of(batch, self._micro_batches[-1])
+            return mean([self._evaluated(micro.batch, micro, self._loss_of) for micro in self.micro_batches])
+        return self._evaluated(batch, self.micro_batches.last, self._loss_of)
+
+    def probe_losses(self, batch: Any = None) -> list[float]:
+        """Evaluate the loss of each draw at the present parameters, as :meth:`probe_loss` does for the whole batch.
+
+        Args:
+            batch: from :meth:`sample_slots`, of which the loss of each slot is returned. ``None``: the training batch,
+                and the loss of each of :attr:`draws`; the mean over its micro-batches under accumulation.
+
+        Raises:
+            RuntimeError: if a batch has samples of several draws, and the module gives no loss per sample.
+        """
+        if batch is None:
+            return self.micro_batches.of_draws(lambda micro: self._evaluated(micro.batch, micro, self._losses_of))
+        return self._evaluated(batch, self.micro_batches.last, self._losses_of)
+
+    def _evaluated(self, batch: Any, micro: MicroBatch, evaluate: Callable[[Any, MicroBatch], T]) -> T:
+        tasks = next((tasks for sampled, tasks in self._sampled if sampled is batch), in_hand(micro.draws))
+        with self._in_hand(tasks):
+            return evaluate(batch, micro)
+
+    def _losses_of(self, batch: Any, micro: MicroBatch) -> list[float]:
+        slots = len(micro.draws)
+        if slots == 1:
+            return [self._loss_of(batch, micro)]
+        return slot_means(self._probe.losses(batch, micro.batch_idx, micro.start, self._batch_size), slots)
 
     def _loss_of(self, batch: Any, micro: MicroBatch) -> float:
         loss = self._probe.loss(batch, micro.batch_idx, micro.start)
@@ -177,127 +209,52 @@ class Step:
         Args:
             task: name of a task, or :attr:`target`; ``None``: the task of the step.
         """
+        return self._fresh(self.task if task is None else task)
+
+    def sample_slots(self, draws: tuple[Draw, ...]) -> Any:
+        """Return a fresh batch with a slot for each of these draws, as the training batches have.
+
+        Args:
+            draws: one of :attr:`draw_sets`.
+        """
+        return self._fresh(in_hand(draws))
+
+    def _fresh(self, tasks: InHand) -> Any:
         if self._sample is None:
             raise RuntimeError("a signal that calls step.sample() must declare needs_samples = True")
-        task = self.task if task is None else task
-        with self._in_hand(task):
-            batch = self._sample(task)
-        self._sampled.append((batch, task))
+        with self._in_hand(tasks):
+            batch = self._sample(tasks)
+        self._sampled.append((batch, tasks))
         return batch
 
     @contextmanager
-    def _in_hand(self, task: str) -> Iterator[None]:
-        before, self.task_in_hand = self.task_in_hand, task
+    def _in_hand(self, tasks: InHand) -> Iterator[None]:
+        before, self.task_in_hand = self.task_in_hand, tasks
         try:
             yield
         finally:
             self.task_in_hand = before
 
     def random_task(self) -> str:
-        """Return a task drawn uniformly, the same for this draw on every rank and after a resume."""
-        numbers = CounterGenerator(self._seed, Stream.PROBE_TASK).at(self.draw.id)
+        """Return a task drawn uniformly, the same for this step on every rank and after a resume."""
+        numbers = CounterGenerator(self._seed, Stream.PROBE_TASK).at(self.draws[0].id)
         return self.tasks[int(numbers.integers(len(self.tasks)))]
-
-    def parameters(self) -> list[Tensor]:
-        """Return the trainable parameters (not copies)."""
-        return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-
-    def trained_parameters(self) -> list[Tensor]:
-        """Return the parameters that have a gradient (not copies), in the order of :meth:`gradients`.
-
-        Of several optimisers, those of the one that steps.
-        """
-        with_gradients = [parameter for parameter in self.module.parameters() if parameter.grad is not None]
-        if self._optimizer is None:
-            return with_gradients  # type: ignore[return-value]
-        own = {id(parameter) for group in self._optimizer.param_groups for parameter in group["params"]}
-        return [parameter for parameter in with_gradients if id(parameter) in own]
-
-    def gradients(self) -> list[Tensor]:
-        """Return the gradients of the step's loss: unscaled and unclipped.
-
-        Only valid in ``before_step`` and, for the micro-batches so far, in ``after_backward``.
-        """
-        gradients = self.kept_gradients()
-        if self._gradient_scale != 1.0:
-            return list(torch._foreach_div(gradients, self._gradient_scale))
-        return gradients
-
-    def kept_gradients(self) -> list[Tensor]:
-        """Return the gradients as they are, in the order of :meth:`trained_parameters`; those from before a clipping.
-
-        They may still be multiplied by :attr:`gradient_scale`.
-        """
-        kept = self._unclipped
-        return [
-            kept.get(id(parameter), parameter.grad) if kept else parameter.grad
-            for parameter in self.trained_parameters()
-            if parameter.grad is not None
-        ]
 
     # ---------------------------------------------------------------- for the callback
 
-    def keep_unclipped(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keep the gradients of an optimiser, which are about to be clipped by hand, until its step is over."""
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None and id(parameter) not in self._unclipped:
-                    self._unclipped[id(parameter)] = parameter.grad.detach().clone()
-
-    def forget_unclipped(self) -> None:
-        """Let go of what :meth:`keep_unclipped` kept."""
-        self._unclipped.clear()
-
     def add(self, micro: MicroBatch) -> None:
-        """Add a micro-batch."""
-        self._micro_batches.append(micro)
-        self._loss = None
-
-    def set_optimizer(self, optimizer: torch.optim.Optimizer, *, gradients_stay: bool = False) -> None:
-        """Set the optimiser whose parameters are trained, and whether their gradients are left alone until the end."""
-        self._optimizer = optimizer
-        self.gradients_stay = gradients_stay
-
-    def leave_out_first(self) -> None:
-        """Leave out the first micro-batch, on which nothing was trained, now that there is another one."""
-        del self._micro_batches[0]
-        self._loss = None
-
-    def leave_out_last(self) -> bool:
-        """Leave out the last micro-batch, on which nothing was trained; ``False`` if it is the only one."""
-        if len(self._micro_batches) == 1:
-            return False
-        self._micro_batches.pop()
-        self._loss = None
-        return True
-
-    @property
-    def has_loss(self) -> bool:
-        """Whether the loss of every micro-batch is known."""
-        return all(micro.loss is not None for micro in self._micro_batches)
-
-    def set_loss(self, loss: Tensor | float) -> None:
-        """Set the training loss of the last micro-batch."""
-        self._micro_batches[-1].loss = loss
-        self._loss = None
-
-    @property
-    def gradient_scale(self) -> float:
-        """What the gradients themselves are multiplied by; :meth:`gradients` has it taken out."""
-        return self._gradient_scale
-
-    def set_gradient_scale(self, scale: float) -> None:
-        """Set what the gradients are still multiplied by (automatic mixed precision)."""
-        self._gradient_scale = scale
+        """Begin with a micro-batch."""
+        self.micro_batches.add(micro)
+        self.task_in_hand = in_hand(micro.draws)
 
     def close(self) -> None:
         """Let go of the batches; the loss stays."""
-        self._loss = self.loss
-        self._micro_batches.clear()
+        self.micro_batches.clear()
         self._sampled.clear()
         self.notes.clear()
         self.closed = True
 
 
-def _mean(values: list[float]) -> float:
-    return values[0] if len(values) == 1 else sum(values) / len(values)
+def in_hand(draws: tuple[Draw, ...]) -> InHand:
+    """Return the name of the one task, or the names of the tasks of the slots."""
+    return draws[0].task if len(draws) == 1 else tuple(draw.task for draw in draws)

@@ -19,7 +19,7 @@ from curricula.teacher import Draw
 from curricula.tracking.whole_files import written_whole
 
 COLUMNS = ("step", "arm", "probability", "progress", "reward", "loss")
-"""Columns of :meth:`CurriculumHistory.column`, one row per recorded optimiser step."""
+"""Columns of :meth:`CurriculumHistory.column`, one row per draw of the recorded optimiser steps."""
 
 FORMAT = 1
 
@@ -41,14 +41,14 @@ def effective_number(policy: FloatArray) -> float:
 class CurriculumHistory:
     """A record of every step that stays small however long the run.
 
-    Rows of :data:`COLUMNS` and snapshots of the policy are kept at a stride that starts at 1 and doubles whenever the
-    limit is reached; counts per task are exact.
+    Rows of :data:`COLUMNS`, one for each draw of a step, and snapshots of the policy are kept at a stride of steps that
+    starts at 1 and doubles whenever the limit is reached; counts per task are exact.
 
     Args:
         tasks: unique names, in the order of the arms.
         grid: axis name to labels, or ``None``; tasks fill it row by row.
         target: name of the target task, or ``None``.
-        max_rows: most rows kept, at least 2.
+        max_rows: most rows kept, at least 2; more where a single step has more draws.
         max_policies: most snapshots of the policy kept, at least 2; fewer where ``max_policies * N`` is above
             ``2,000,000``.
 
@@ -114,13 +114,13 @@ class CurriculumHistory:
         policy: FloatArray | None,
         more: bool = False,
     ) -> None:
-        """Add one optimiser step.
+        """Add one draw of an optimiser step.
 
         Args:
-            draw: the draw whose batch was trained on.
+            draw: whose samples were trained on.
             progress: raw learning progress; NaN if it could not be told.
             reward: scaled reward in ``[-1, 1]``; ``None`` if the bandit did not learn from the step.
-            loss: training loss, NaN if unknown.
+            loss: training loss of these samples, NaN if unknown.
             policy: probabilities of the first tasks after the update, at most ``N``; of all others they are 0.
                 ``None`` is as good where :attr:`wants_policy` is not set, or further draws follow.
             more: whether further draws of the same optimiser step follow.
@@ -134,8 +134,7 @@ class CurriculumHistory:
             rows = self._rows
             rows.append((step, arm, draw.probability, progress, math.nan if reward is None else reward, loss))
             if len(rows) > self.max_rows:
-                del rows[1::2]
-                self._stride *= 2
+                self._thin_out()
         if more:
             return
         if self.wants_policy:
@@ -149,6 +148,11 @@ class CurriculumHistory:
                 del self._policy_steps[1::2], self._policies[1::2]
                 self._policy_stride *= 2
         self.steps += 1
+
+    def _thin_out(self) -> None:
+        while len(self._rows) > self.max_rows and self._rows[-1][0] > 0:
+            self._stride *= 2
+            self._rows = [row for row in self._rows if row[0] % self._stride == 0]
 
     def adopt(self, tasks: Sequence[str]) -> None:
         """Let these be the first tasks from now on; those of the record that are not among them stay behind them.
@@ -216,17 +220,17 @@ class CurriculumHistory:
 
     @property
     def draws(self) -> npt.NDArray[np.int64]:
-        """Exact number of steps trained on each task, shape ``(N,)``."""
+        """Exact number of draws of each task, shape ``(N,)``."""
         return np.array(self._counts, dtype=np.int64)
 
     @property
     def first_losses(self) -> FloatArray:
-        """Training loss at the first step of each task, shape ``(N,)``, NaN where there was none."""
+        """Training loss at the first draw of each task, shape ``(N,)``, NaN where there was none."""
         return np.array(self._first_losses)
 
     @property
     def last_losses(self) -> FloatArray:
-        """Training loss at the last step of each task, shape ``(N,)``, NaN where there was none."""
+        """Training loss at the last draw of each task, shape ``(N,)``, NaN where there was none."""
         return np.array(self._last_losses)
 
     # ---------------------------------------------------------------- state

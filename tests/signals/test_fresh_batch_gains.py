@@ -26,7 +26,8 @@ def noting(signal):
             self.batches, self.steps = [], []
 
         def after_step(self, step):
-            self.batches.append(step.notes["batch"])
+            fresh = step.notes.get("fresh", {}).values()
+            self.batches += [batch for _, batch, _ in fresh] or [step.notes["batch"]]
             self.steps.append(step.task)
             return super().after_step(step)
 

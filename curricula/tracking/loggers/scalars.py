@@ -41,7 +41,7 @@ class Stopwatch:
 class Scalars:
     """Collects the steps between two entries and makes one entry of them.
 
-    Progress rate and reward are means over all steps since the entry before, so that none is lost however rarely
+    Progress rate and reward are means over all draws since the entry before, so that none is lost however rarely
     entries are written.
 
     Args:
@@ -55,11 +55,11 @@ class Scalars:
         self._start()
 
     def add(self, rate: float, reward: float | None) -> None:
-        """Count one optimiser step.
+        """Count one draw.
 
         Args:
             rate: progress divided by cost; left out if it is not finite.
-            reward: in ``[-1, 1]``, ``None`` if the bandit did not learn from the step.
+            reward: in ``[-1, 1]``, ``None`` if the bandit did not learn from it.
         """
         if reward is not None:
             self._rates += rate

@@ -65,17 +65,18 @@ class Loggers:
             self._effective = (teacher.updates, effective_number(teacher.probabilities()))
         return self._effective[1]
 
-    def after_step(self, teacher: Teacher, rate: float, reward: float | None) -> None:
+    def after_step(self, teacher: Teacher, rates: list[float], rewards: list[float | None]) -> None:
         """Write what is due after an optimiser step.
 
         Args:
             teacher: that was rewarded.
-            rate: progress divided by cost.
-            reward: in ``[-1, 1]``, ``None`` if the step was skipped.
+            rates: of this rank's draws of the step, progress divided by cost.
+            rewards: of these draws, each in ``[-1, 1]``, ``None`` if it was skipped.
         """
         if not self._sinks:
             return
-        self._scalars.add(rate, reward)
+        for rate, reward in zip(rates, rewards, strict=True):
+            self._scalars.add(rate, reward)
         self._step = _trainer_step(self._trainer)
         steps = self._history.steps
         if self._every and steps % self._every == 0 and entry_due(steps // self._every):
