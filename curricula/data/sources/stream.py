@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -87,7 +87,7 @@ class StreamSource:
         if not isinstance(self.batches, DataLoader) or self.batches.num_workers == 0:
             return
         if self._iterator is not None:
-            self._wanted = self._position_or_count()
+            self._wanted = self.position_or_count()
         iterators: list[Any] = [self._iterator, self.batches._iterator]
         for iterator in iterators:
             if hasattr(iterator, "_shutdown_workers"):
@@ -127,7 +127,8 @@ class StreamSource:
         position = {**position, "state": state, "at_end": self._read_to_end()}
         return position if self._pass_began is None else {**position, "pass_began": self._pass_began}
 
-    def _position_or_count(self) -> Position:
+    def position_or_count(self) -> Position:
+        """Return the place in the task; where its own state cannot be had, what was counted."""
         try:
             return self.position()
         except Exception:  # noqa: BLE001 - of the user's; a training that saves nothing needs no such state
@@ -231,16 +232,32 @@ class StreamSource:
         Raises:
             TaskError: if the task yields no batch at all, yields ``None``, or raises.
         """
+        found = self.take(() if turn is None else (turn,), turns, limit=limit)
+        return found[0][0] if found else None
+
+    def take(self, mine: Sequence[int], turns: int, size: int = 1, limit: int | None = None) -> list[list[Any]]:
+        """Return what fills this process's turns: of the next ``turns`` times ``size`` items, those at its turns.
+
+        Args:
+            mine: turns of this process, each in ``[0, turns)``; it reads past the others.
+            turns: number of them, of all processes.
+            size: items of a turn.
+            limit: start over after so many items.
+
+        Returns:
+            ``size`` items for each turn of this process, in the order of ``mine``.
+        """
         if self._wanted is not None:
             self._go_to_wanted()
-        mine = None
-        for number in range(turns):
+        found: dict[int, list[Any]] = {turn: [] for turn in mine}
+        for number in range(turns * size):
             if limit is not None and self._taken >= limit:
                 self._start_pass_over()
-            batch = self._read(limit is not None)
-            if number == turn:
-                mine = batch
-        return mine
+            item = self._read(limit is not None)
+            turn = number // size
+            if turn in found:
+                found[turn].append(item)
+        return [found[turn] for turn in mine]
 
     def _start_pass_over(self) -> None:
         self.close()
