@@ -6,7 +6,12 @@ from typing import Any
 
 from curricula.data.attached import AttachedLoader
 from curricula.data.cursor import Cursor
+from curricula.data.delivery import Delivery
+from curricula.data.hooks import Hooks
 from curricula.data.options import Collate
+from curricula.data.pool import Pool
+from curricula.data.sources.mixed_dataset import MixedDataset
+from curricula.data.sources.task_dataset import TaskDataset
 from curricula.data.tasks import Task, check_tasks
 
 
@@ -18,12 +23,13 @@ class ChangingLoader(AttachedLoader):
     draws_per_batch: int
     drop_last: bool
     seed: int
+    num_workers: int
     _collate_fn: Collate | None
+    _options: dict[str, Any]
+    _retries: int
     _given_steps: int | None
     _plan_again: bool
-
-    def _make_pool(self) -> None:
-        raise NotImplementedError
+    _delivery: Delivery
 
     def add_task(
         self, name: str, task: Task, *, probe_task: Task | None = None, presharded: bool | None = None
@@ -142,3 +148,39 @@ class ChangingLoader(AttachedLoader):
         if iterator is None:  # training is over, for the workers of the tasks' own loaders as well
             self._sources.shut_down()
             self.samples.shut_down()
+
+    # ---------------------------------------------------------------- the parts that belong to a process
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a process or to the training in it: a training in spawned ones attaches anew."""
+        state = dict(vars(self), _hooks=Hooks())
+        del state["_pool"]  # has a generator, which cannot be sent, and may have workers
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make anew what was left out."""
+        vars(self).update(state)
+        self._make_pool()
+
+    def _make_pool(self) -> None:
+        names, tasks, collate, ready = self.names, list(self.tasks.values()), self._collate_fn, self.batch_size is None
+        dataset = TaskDataset(names, tasks, collate, self._retries, ready)
+        if self.draws_per_batch > 1:
+            slot_size = None if ready else self._sources.slot_size
+            dataset = self._delivery.dataset = MixedDataset(
+                names, tasks, collate, self._retries, ready, slot_size=slot_size, num_workers=self.num_workers
+            )
+        self._pool = Pool(
+            dataset,
+            lambda: self._plan.reads(self._steps, self._hooks),
+            seed=self.seed,
+            parts=self._parts,
+            tasks=self._plan.own_tasks,
+            suspect=self._delivery.suspect,
+            others=self._sources.explain,
+            options=self._options,
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        tasks = {f"task {name!r}": task for name, task in self.tasks.items()}
+        return {**tasks, "collate_fn": self._collate_fn, "worker_init_fn": self._options["worker_init_fn"]}

@@ -15,12 +15,9 @@ from curricula.data.frozen import warn_of_frozen_modules
 from curricula.data.hooks import Hooks
 from curricula.data.options import Collate, Redraw, WorkerInit, check_batches, check_options
 from curricula.data.plan import Plan
-from curricula.data.pool import Pool
 from curricula.data.samples import Samples
 from curricula.data.sharding import Presharded
 from curricula.data.sources.collection import Sources
-from curricula.data.sources.mixed_dataset import MixedDataset
-from curricula.data.sources.task_dataset import TaskDataset
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks
 from curricula.randomness import CounterGenerator, Stream, check_seed
 from curricula.teacher import Teacher
@@ -192,40 +189,6 @@ class CurriculumLoader(ChangingLoader):
         warn_of_frozen_modules(self.tasks, num_workers)
         self._new_training = False
         self._reset()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to a process or to the training in it: a training in spawned ones attaches anew."""
-        state = dict(vars(self), _hooks=Hooks())
-        del state["_pool"]  # has a generator, which cannot be sent, and may have workers
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make anew what was left out."""
-        vars(self).update(state)
-        self._make_pool()
-
-    def _make_pool(self) -> None:
-        names, tasks, collate, ready = self.names, list(self.tasks.values()), self._collate_fn, self.batch_size is None
-        dataset = TaskDataset(names, tasks, collate, self._retries, ready)
-        if self.draws_per_batch > 1:
-            slot_size = None if ready else self._sources.slot_size
-            dataset = self._delivery.dataset = MixedDataset(
-                names, tasks, collate, self._retries, ready, slot_size=slot_size, num_workers=self.num_workers
-            )
-        self._pool = Pool(
-            dataset,
-            lambda: self._plan.reads(self._steps, self._hooks),
-            seed=self.seed,
-            parts=self._parts,
-            tasks=self._plan.own_tasks,
-            suspect=self._delivery.suspect,
-            others=self._sources.explain,
-            options=self._options,
-        )
-
-    def _parts(self) -> dict[str, Any]:
-        tasks = {f"task {name!r}": task for name, task in self.tasks.items()}
-        return {**tasks, "collate_fn": self._collate_fn, "worker_init_fn": self._options["worker_init_fn"]}
 
     # ---------------------------------------------------------------- what is delivered
 

@@ -205,7 +205,7 @@ class Sources:
         if not pids_in(error):
             return None
         for source in self.streams.values():
-            if source.ends(error):
+            if source.lost_worker(error):
                 return f"task {source.name!r} lost a worker process ({described(error)}): {LOST}"
         return None
 
