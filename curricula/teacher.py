@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from curricula.bandits.base import Bandit, FloatArray, invert
+from curricula.bandits.base import Bandit, FloatArray, invert, invert_all
 from curricula.bandits.exp3s import Exp3S
 from curricula.bandits.pulls import Pull
 from curricula.checks import as_int, as_number
@@ -196,13 +196,20 @@ class Teacher:
         """Draw a task from the current policy and keep the draw open until it is rewarded or discarded."""
         return self._made(self.probabilities() if self._removed else None, self._policy_to_keep())
 
-    def draw_all(self, count: int) -> tuple[Draw, ...]:
-        """Draw the tasks of one step from the current policy, with replacement, and keep the draws open.
+    def draw_all(self, count: int, *, quotas: bool = False) -> tuple[Draw, ...]:
+        r"""Draw the tasks of one step from the current policy, with replacement, and keep the draws open.
 
-        They are the very draws that ``count`` calls of :meth:`draw` make, whether on one rank or on several.
+        They are the very draws that ``count`` calls of :meth:`draw` make, whether on one rank or on several. With
+        quotas they are not independent: one number :math:`u` decides all of them, by systematic sampling. Task
+        :math:`i` has as many draws as there are points :math:`(u + k) / n`, :math:`k = 0 \dots n - 1`, in its stretch
+        of the cumulated policy, and the draws have the points in a random order. So every single draw is of task
+        :math:`i` with the policy's probability :math:`p_i`, whatever was drawn before, and among the :math:`n` draws
+        of the step the task has :math:`n p_i`, rounded up or down. That takes time in proportion to the number of
+        tasks.
 
         Args:
             count: number of draws, at least 1.
+            quotas: make the numbers of the tasks' draws follow the policy with the least rounding.
 
         Raises:
             TypeError: if the count is no int.
@@ -212,10 +219,19 @@ class Teacher:
             >>> teacher = Teacher(["easy", "hard"], seed=1)
             >>> [draw.id for draw in teacher.draw_all(3)]
             [0, 1, 2]
+            >>> sorted(draw.task for draw in teacher.draw_all(6, quotas=True))
+            ['easy', 'easy', 'easy', 'hard', 'hard', 'hard']
         """
         _check_count("count", count)
-        policy, kept = self.probabilities() if self._removed else None, self._policy_to_keep()
-        return tuple(self._made(policy, kept) for _ in range(count))
+        kept = self._policy_to_keep()
+        if quotas:
+            policy = self.probabilities()
+            numbers = self._numbers.at(self.draws)
+            points = (numbers.random() + numbers.permutation(count)) / count
+            arms = invert_all(policy, points)
+            return tuple(self._opened(arm, float(policy[arm]), kept) for arm in arms)
+        left = self.probabilities() if self._removed else None
+        return tuple(self._made(left, kept) for _ in range(count))
 
     def _policy_to_keep(self) -> FloatArray | None:
         if not self.bandit.needs_policy:
@@ -233,6 +249,9 @@ class Teacher:
         else:
             arm = invert(policy, numbers.random())
             probability = float(policy[arm])
+        return self._opened(arm, probability, kept)
+
+    def _opened(self, arm: int, probability: float, kept: FloatArray | None) -> Draw:
         draw = Draw(self.draws, arm, self.tasks[arm], probability, self.updates)
         self._open.add(draw, kept)
         self.draws += 1

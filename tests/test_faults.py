@@ -162,7 +162,7 @@ def test_clocks_that_jump_change_nothing(monkeypatch):
         return real() - 1000.0 * len(calls)
 
     monkeypatch.setattr(time, "time", jumping)
-    for place in ("data.loader", "data.sources.task_dataset"):
+    for place in ("data.delivery", "data.sources.task_dataset"):
         monkeypatch.setattr(f"curricula.{place}.perf_counter", jumping)
     monkeypatch.setattr("curricula.tracking.loggers.scalars.time", SimpleNamespace(perf_counter=jumping))
     found = fit().history.state_dict()

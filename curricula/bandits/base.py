@@ -295,6 +295,13 @@ def invert(policy: FloatArray, number: float) -> int:
     return arm
 
 
+def invert_all(policy: FloatArray, numbers: FloatArray) -> list[int]:
+    """Return :func:`invert` of every number."""
+    arms: list[int] = np.add.accumulate(policy).searchsorted(numbers, "right").tolist()
+    last = int(np.flatnonzero(policy)[-1])
+    return [min(arm, last) for arm in arms]
+
+
 def _check_draws(draws: int, pulls: int) -> int:
     number = as_int("draws", draws)
     if number < pulls:

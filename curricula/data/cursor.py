@@ -19,18 +19,20 @@ class Cursor:
 
     Args:
         num_tasks: at least 1.
+        draws_per_batch: draws of a batch, for each process that has draws of its own.
 
     Attributes:
         epoch: number of the epoch, from 1; 0 before the first.
         position: batches delivered in this epoch.
-        visits: per task, batches delivered, each of all ranks that share a draw.
-        total: samples of such a batch; 0 where unknown.
+        visits: per task, draws of delivered batches; each has samples on all ranks that share it.
+        total: samples of such a draw; 0 where unknown.
         current: the draws of the batch delivered last.
         in_flight: the draws of planned batches, one entry per batch.
         undelivered: draws of an earlier plan or run, of which nothing was delivered; they come first.
     """
 
-    def __init__(self, num_tasks: int) -> None:
+    def __init__(self, num_tasks: int, draws_per_batch: int = 1) -> None:
+        self.draws_per_batch = draws_per_batch
         self.epoch = 0
         self.position = 0
         self.visits = [0] * num_tasks
@@ -62,6 +64,7 @@ class Cursor:
             "position": self.position,
             "visits": list(self.visits),
             "total": self.total,
+            **({} if self.draws_per_batch == 1 else {"draws_per_batch": self.draws_per_batch}),
             "current": None if self.current is None else [draw_to_list(draw) for draw in self.current],
             "undelivered": [[draw_to_list(draw) for draw in draws] for draws in [*self.planned(), *self.undelivered]],
         }
@@ -77,7 +80,7 @@ class Cursor:
         """
         carried = carried_arms(saved, own)
         arms = {before: arm for arm, before in enumerate(carried) if before is not None}
-        cursor = cls(len(own))
+        cursor = cls(len(own), content.get("draws_per_batch", 1))
         cursor.epoch, cursor.position, cursor.total = content["epoch"], content["position"], content["total"]
         cursor.visits = [0 if arm is None else content["visits"][arm] for arm in carried]
         steps = [_carried(given, saved, arms) for given in [content["current"] or [], *content["undelivered"]]]
@@ -86,7 +89,7 @@ class Cursor:
         return cursor
 
     def keep(self, number: int) -> None:
-        """Forget draws of steps that have not so many: they were for another number of ranks."""
+        """Forget draws of batches that have not so many: they were for other batches, or another number of ranks."""
         if self.current is not None and len(self.current) != number:
             self.current = None
         self.undelivered = deque(draws for draws in self.undelivered if len(draws) == number)

@@ -60,7 +60,13 @@ def no_batch(what: str, retries: int) -> NoBatchError:
 
 
 class TaskError(RuntimeError):
-    """A task's data could not be read; the message names the task, and ``__cause__`` is what the task raised."""
+    """A task's data could not be read; the message names the task, and ``__cause__`` is what the task raised.
+
+    Attributes:
+        task: its name; ``None`` where it may be any of several.
+    """
+
+    task: str | None = None
 
 
 @dataclass
@@ -76,17 +82,18 @@ class Failure:
     def raised(self, name: str) -> TaskError:
         """Return the error to raise for the task of this name; its ``__cause__`` is the original."""
         if isinstance(self.error, NoBatchError):
-            return self._caused(f"task {name!r} {self.error.what} {self.where}: {self.error.advice}")
+            return self._caused(name, f"{self.error.what} {self.where}: {self.error.advice}")
         if not self.final:
             text = f"raised {type(self.error).__name__} {self.where}: {_told(self.error)}"
         elif is_late(self.error):
             text = f"gave no batch in time {self.where} ({described(self.error)}): {LATE}"
         else:
             text = f"lost a worker process {self.where} ({described(self.error)}): {LOST}"
-        return self._caused(f"task {name!r} {text}")
+        return self._caused(name, text)
 
-    def _caused(self, text: str) -> TaskError:
-        error = TaskError(text)
+    def _caused(self, name: str, text: str) -> TaskError:
+        error = TaskError(f"task {name!r} {text}")
+        error.task = name
         if self.trace:
             self.error.__cause__ = _InWorker(f"\n{self.trace}")
         error.__cause__ = self.error

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import logging
+import math
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+from curricula.bandits.base import check_range
+from curricula.checks import check_flags
+
+_log = logging.getLogger(__name__)
+
+Redraw: TypeAlias = Literal["step", "batch"]
+"""What has draws of its own: see :class:`~curricula.CurriculumLoader`."""
 
 # Functions are options of code, not of configuration files: jsonargparse gives a function by its import path, such as
 # `os.system`, to a `Callable` and to a protocol whose only method is `__call__`. So each of these asks for a second
@@ -52,3 +62,36 @@ def length_of(name: str, task: Any, what: str) -> int:
         return len(task)
     except TypeError as error:
         raise ValueError(f"task {name!r} has no length: give {what} by hand") from error
+
+
+def check_batches(batch_size: int | None, draws_per_batch: int, redraw: Redraw, quotas: bool) -> None:
+    """Raise unless a batch can have so many draws."""
+    check_whole("batch_size", batch_size, 1)
+    if draws_per_batch is None:
+        raise TypeError("draws_per_batch must be an int, got None")
+    check_whole("draws_per_batch", draws_per_batch, 1)
+    if batch_size is not None and batch_size % draws_per_batch:
+        fitting = [number for number in range(1, batch_size + 1) if batch_size % number == 0]
+        raise ValueError(
+            f"draws_per_batch must divide batch_size={batch_size}, so that every draw has equally many samples, got "
+            f"{draws_per_batch}: give one of {fitting}"
+        )
+    if redraw not in get_args(Redraw):
+        raise ValueError(f'redraw must be "step" or "batch", got {redraw!r}')
+    check_flags(quotas=quotas)
+
+
+def check_options(options: dict[str, Any], steps_per_epoch: int | None, collate_fn: Any, **flags: bool) -> None:
+    """Raise if an option of the loader or of its workers, ``options``, is none, and make a float of ``timeout``."""
+    check_whole("steps_per_epoch", steps_per_epoch, 1)
+    check_whole("num_workers", options["num_workers"], 0)
+    check_whole("prefetch_factor", options["prefetch_factor"], 1)
+    check_function("collate_fn", collate_fn)
+    check_function("worker_init_fn", options["worker_init_fn"])
+    check_flags(**flags, pin_memory=options["pin_memory"], persistent_workers=options["persistent_workers"])
+    options["timeout"] = check_range("timeout", options["timeout"], 0.0, math.inf)
+    if options["timeout"] and not options["num_workers"]:
+        _log.warning(
+            "timeout=%g has no effect with num_workers=0: what hangs in the training's own process hangs for ever",
+            options["timeout"],
+        )

@@ -10,12 +10,13 @@ from torch.utils.data import DataLoader
 
 from curricula.batches import alike
 from curricula.data.generators import generators_of, left_alone
+from curricula.data.reads import Read
 from curricula.data.sizes import follow_size
 from curricula.data.sources.loaders import batches_of, iterates_plainly, samplers_of, samples_plainly, second_of
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.place import keeper_of
 from curricula.data.sources.stream import StreamSource
-from curricula.data.sources.task_dataset import Read, TaskDataset
+from curricula.data.sources.task_dataset import TaskDataset
 from curricula.data.tasks import Task, check_tasks, is_map_style
 from curricula.randomness import Stream
 
@@ -141,7 +142,8 @@ class Samples:
     def load_state(self, state: list[list[Any]]) -> None:
         """Continue where :meth:`state` was taken; tasks that are no more are left out."""
         self._sources.clear()
-        self._positions = {name: position for name, position in state if name in (*self._tasks, HELD_OUT_TARGET)}
+        known = {*self._tasks, HELD_OUT_TARGET}
+        self._positions = {name: position for name, position in state if name in known}
 
     def take_over(self, before: Samples, *, same: bool) -> None:
         """Go on from the samples of a loader that is replaced.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
 from curricula.task_names import check_names, printable
 
@@ -85,6 +85,33 @@ def check_tasks(tasks: Mapping[str, Task]) -> tuple[str, ...]:
         elif isinstance(task, DataLoader) and is_map_style(task.dataset) and len(task) == 0:
             raise ValueError(f"task {name!r} is a DataLoader without a batch: leave it out, or give it samples")
     return names
+
+
+def check_slots(name: str, task: Task, slot_size: int | None, draws_per_batch: int) -> None:
+    """Raise ``ValueError`` if the batches of a ``DataLoader`` task are known not to fill the slots of mixed batches.
+
+    Args:
+        name: of the task.
+        task: of any kind; others are taken as they are.
+        slot_size: samples of a slot, ``None`` where ready batches are mixed, each of which is one.
+        draws_per_batch: slots of a batch.
+    """
+    size = getattr(task, "batch_size", None)
+    if not isinstance(task, DataLoader) or not isinstance(size, int):
+        return
+    if slot_size is not None and size != slot_size:
+        raise ValueError(
+            f"task {name!r} is a DataLoader with batches of {size} samples, and with draws_per_batch={draws_per_batch} "
+            f"a draw has {slot_size}: make it with batch_size={slot_size}, or give its dataset as the task"
+        )
+    if is_map_style(task.dataset) and not task.drop_last:
+        rest = _length(name, task.dataset) % size
+        if rest and type(task.sampler) in (RandomSampler, SequentialSampler):
+            raise ValueError(
+                f"task {name!r} is a DataLoader whose last batch has {rest} samples and the others {size}, and with "
+                f"draws_per_batch={draws_per_batch} all must have equally many: make it with drop_last=True, or give "
+                "its dataset as the task"
+            )
 
 
 def _length(name: str, task: Indexed) -> int:

@@ -244,7 +244,7 @@ def test_a_death_that_torch_tells_of_twice_is_one_error(monkeypatch):
         stop_workers(iterator)
 
     monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
-    monkeypatch.setattr("curricula.data.loader.stop_workers", again)
+    monkeypatch.setattr("curricula.data.pool.stop_workers", again)
     loader = CurriculumLoader({"deadly": Deadly(0, 8)}, batch_size=2, num_workers=1)
     with pytest.raises(TaskError, match=r"^a worker process died .*is killed by signal"):
         list(loader)
@@ -339,7 +339,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        for place in ("loader", "sources.task_dataset"):
+        for place in ("delivery", "sources.task_dataset"):
             monkeypatch.setattr(f"curricula.data.{place}.perf_counter", lambda: self.now)
 
     def task(self, seconds, size=32):

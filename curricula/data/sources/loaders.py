@@ -20,6 +20,15 @@ def batches_of(
     return task
 
 
+def samples_of(task: IterableDataset[Any]) -> DataLoader[Any]:
+    """Return the re-iterable of single samples of an iterable dataset."""
+    return DataLoader(task, batch_size=1, collate_fn=_only)
+
+
+def _only(samples: list[Any]) -> Any:
+    return samples[0]
+
+
 def set_epoch(loader: DataLoader[Any], number: int) -> None:
     """Tell a loader's samplers and dataset which pass this is, where they ask for it."""
     for part in [*samplers_of(loader), loader.dataset]:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader
 
-from curricula.data.faults import Failure, TaskError, failure, no_batch, warn_retried
-from curricula.data.sources.loaders import samplers_of, set_epoch
-from curricula.data.sources.modes import OwnModes
-from curricula.data.sources.place import keeper_of, load_place, place_of
+from curricula.data.faults import Failure, TaskError, warn_retried
+from curricula.data.sources.passes import END, Passes
+from curricula.data.sources.place import place_of
 from curricula.data.sources.position import Position, next_pass
 from curricula.data.tasks import is_map_style
-from curricula.data.workers import is_of_workers, names_others, stop_workers
-from curricula.randomness import CounterGenerator, Stream, lane_of
-
-_END = object()
+from curricula.randomness import Stream
 
 
-class StreamSource:
+class StreamSource(Passes):
     """The batches of an iterable task, one after the other, over and over.
 
     A task that has ``state_dict`` and ``load_state_dict`` is asked for its place; in any other, what was taken is read
@@ -48,63 +42,35 @@ class StreamSource:
         retries: int = 0,
         presharded: bool = False,
     ) -> None:
-        self.name = name
-        self.batches = batches
+        super().__init__(name, batches, seed, stream, retries)
         self.presharded = presharded
         self.processes = 1
-        self._lane = lane_of(name)
-        self._retries = retries
         self._warned = False
-        self._numbers = CounterGenerator(seed, stream)
-        self._keeper = keeper_of(batches)
-        self._modes = OwnModes()
-        self._iterator: Any = None
         self._wanted: Position | None = None  # a place to go to before the next batch
         self._taken = 0  # of this pass
         self._pass = 0
         self._total = 0  # of all passes since the first
         self._first_pass = 0
-        self._asked = False
-        self._beginning: Any = None  # places of the task itself: before its first batch, if it could tell,
-        self._pass_began: Any = None  # before the first of this pass, if passes are limited,
-        self._to_load: Any = None  # and one to load before it is iterated
         self._at_end = False  # of the pass before, when that place was taken
-
-    def __del__(self) -> None:
-        with suppress(Exception):  # of an interpreter that ends
-            self.close()
-
-    def close(self) -> None:
-        """Let go of the running iterator (and its workers)."""
-        if self._iterator is not None:
-            self._modes.run(self._forget_iterator)  # a generator leaves its contexts now
-
-    def _forget_iterator(self) -> None:
-        self._iterator = None
 
     def shut_down(self) -> None:
         """Stop the worker processes of the task's own loader; the next batch starts them anew and reads on."""
         if not isinstance(self.batches, DataLoader) or self.batches.num_workers == 0:
             return
         if self._iterator is not None:
-            self._wanted = self._position_or_count()
+            self._wanted = self.position_or_count()
         iterators: list[Any] = [self._iterator, self.batches._iterator]
         for iterator in iterators:
             if hasattr(iterator, "_shutdown_workers"):
                 iterator._shutdown_workers()
         self._forget_workers()
 
-    def _forget_workers(self) -> None:
-        self.batches._iterator = None
-        self.close()
-
-    def ends(self, error: BaseException) -> bool:
+    def lost_worker(self, error: BaseException) -> bool:
         """Tell whether an error is of a worker process of the task's own loader, and let go of these if so."""
-        if not is_of_workers(error, self._iterator):
+        place = self._counted()  # whoever has lost a worker knows no place any more
+        if not super().lost_worker(error):
             return False
-        self._wanted = self._counted()  # whoever has lost a worker knows no place any more
-        stop_workers(self._iterator)
-        self._forget_workers()
+        self._wanted = place
         return True
 
     # ---------------------------------------------------------------- the place
@@ -127,7 +93,8 @@ class StreamSource:
         position = {**position, "state": state, "at_end": self._read_to_end()}
         return position if self._pass_began is None else {**position, "pass_began": self._pass_began}
 
-    def _position_or_count(self) -> Position:
+    def position_or_count(self) -> Position:
+        """Return the place in the task; where its own state cannot be had, what was counted."""
         try:
             return self.position()
         except Exception:  # noqa: BLE001 - of the user's; a training that saves nothing needs no such state
@@ -231,16 +198,32 @@ class StreamSource:
         Raises:
             TaskError: if the task yields no batch at all, yields ``None``, or raises.
         """
+        found = self.take(() if turn is None else (turn,), turns, limit=limit)
+        return found[0][0] if found else None
+
+    def take(self, mine: Sequence[int], turns: int, size: int = 1, limit: int | None = None) -> list[list[Any]]:
+        """Return what fills this process's turns: of the next ``turns`` times ``size`` items, those at its turns.
+
+        Args:
+            mine: turns of this process, each in ``[0, turns)``; it reads past the others.
+            turns: number of them, of all processes.
+            size: items of a turn.
+            limit: start over after so many items.
+
+        Returns:
+            ``size`` items for each turn of this process, in the order of ``mine``.
+        """
         if self._wanted is not None:
             self._go_to_wanted()
-        mine = None
-        for number in range(turns):
+        found: dict[int, list[Any]] = {turn: [] for turn in mine}
+        for number in range(turns * size):
             if limit is not None and self._taken >= limit:
                 self._start_pass_over()
-            batch = self._read(limit is not None)
-            if number == turn:
-                mine = batch
-        return mine
+            item = self._read(limit is not None)
+            turn = number // size
+            if turn in found:
+                found[turn].append(item)
+        return [found[turn] for turn in mine]
 
     def _start_pass_over(self) -> None:
         self.close()
@@ -251,7 +234,7 @@ class StreamSource:
     def _read(self, limited: bool = False) -> Any:
         failed: list[Failure] = []
         while True:
-            batch = self._next_or_failure(limited)
+            batch = self.read_on(self._pass, self._taken, limited)
             if isinstance(batch, Failure):
                 failed.append(batch)
                 if batch.final or len(failed) > self._retries:
@@ -259,7 +242,7 @@ class StreamSource:
                 if not self._warned:
                     self._warned = True
                     warn_retried(self.name, batch.error)
-            elif batch is not _END:
+            elif batch is not END:
                 self._taken += 1
                 self._total += 1
                 self._at_end = False
@@ -281,53 +264,3 @@ class StreamSource:
                 )
             else:
                 raise TaskError(f"task {self.name!r} yields no batch: leave it out, or give it data")
-
-    def _next_or_failure(self, limited: bool) -> Any:
-        where = f"at batch {self._taken} of its pass {self._pass}"
-        try:
-            batch = self._modes.run(lambda: self._start(limited) if self._iterator is None else self._step())
-        except Exception as error:
-            if names_others(error, self._iterator):
-                raise  # torch raises it wherever the main process is
-            return Failure(where, error, final=True) if self.ends(error) else failure(error, where)
-        return Failure(where, no_batch("yielded None instead of a batch", self._retries)) if batch is None else batch
-
-    def _step(self) -> Any:
-        return next(self._iterator, _END)
-
-    def _start(self, limited: bool) -> Any:
-        # A DataLoader, also one inside of another object, takes the seed of its shuffling from torch's global stream
-        # with the first batch. It is given one of this pass's own, so that the order can be found again and the user's
-        # stream is left alone. So are its samplers' generators, if they have their own.
-        seed = int(self._numbers.at(self._pass, lane=self._lane).integers(2**63))
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators as well
-            if isinstance(self.batches, DataLoader):
-                self._prepare(self.batches, seed)
-            return self._iterate(limited)
-
-    def _prepare(self, loader: DataLoader[Any], seed: int) -> None:
-        set_epoch(loader, self._pass)
-        for part in samplers_of(loader):
-            if isinstance(getattr(part, "generator", None), torch.Generator):
-                part.generator.manual_seed(seed)
-        if loader.persistent_workers and getattr(loader, "_iterator", None) is not None:
-            # New workers take their seed from the stream before the sampler does; those that are there have one.
-            torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
-
-    def _iterate(self, limited: bool) -> Any:
-        if self._keeper is not None:
-            self._move_keeper(limited)
-        self._iterator = iter(self.batches)
-        return self._step()
-
-    def _move_keeper(self, limited: bool) -> None:
-        if not self._asked:
-            self._asked = True
-            with suppress(Exception):  # some have no state before they are iterated
-                self._beginning = place_of(self.name, self._keeper)
-        if self._to_load is not None:
-            load_place(self._keeper, self._to_load)
-            self._to_load = None
-        if limited and self._taken == 0 and self._pass_began is None:
-            self._pass_began = place_of(self.name, self._keeper)

@@ -6,25 +6,16 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, default_collate, default_convert, get_worker_info
 
 from curricula.data.faults import Failure, NoBatchError, failure, no_batch
+from curricula.data.reads import Read
 from curricula.data.sources.modes import grad_modes, restore_grad_modes
 from curricula.data.tasks import Task
-
-
-class Read(NamedTuple):
-    """One batch to read."""
-
-    arm: int
-    indices: list[int] | None
-    """Samples of a map-style task; ``None`` for the next batch of a streamed one."""
-    seed: int | None = None
-    """Of the random numbers that the task draws in a worker process."""
 
 
 class TaskDataset(Dataset[Any]):
@@ -74,7 +65,7 @@ class TaskDataset(Dataset[Any]):
 
     def _batch(self, read: Read, indices: list[int]) -> tuple[Any, Failure | None]:
         if read.seed is not None and get_worker_info() is not None:
-            _seed_process(read.seed)
+            seed_process(read.seed)
         task = self._tasks[read.arm]
         where = f"while reading the samples {indices}"
         try:
@@ -136,7 +127,8 @@ class TaskDataset(Dataset[Any]):
         return batch
 
 
-def _seed_process(seed: int) -> None:
+def seed_process(seed: int) -> None:
+    """Seed the random numbers that tasks draw in this process."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the stream that tasks draw from
