@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -17,6 +18,7 @@ from curricula.data.options import Collate, Redraw, WorkerInit, check_batches, c
 from curricula.data.plan import Plan
 from curricula.data.samples import Samples
 from curricula.data.sharding import Presharded
+from curricula.data.slot_samples import SlotSamples
 from curricula.data.sources.collection import Sources
 from curricula.data.tasks import Grid, Task, check_grid, check_tasks
 from curricula.randomness import CounterGenerator, Stream, check_seed
@@ -156,7 +158,8 @@ class CurriculumLoader(ChangingLoader):
                 f"num_workers={num_workers} serves map-style tasks, and there are none: pass the iterable tasks as "
                 f"DataLoader(dataset, batch_size=..., num_workers={num_workers}) instead"
             )
-        self.samples = Samples(
+        fresh: Any = Samples if draws_per_batch == 1 else partial(SlotSamples, draws_per_batch=draws_per_batch)
+        self.samples: Samples = fresh(
             tasks,
             probe_tasks,
             batch_size=batch_size,

@@ -15,6 +15,7 @@ from curricula.data.sizes import follow_size
 from curricula.data.sources.loaders import batches_of, iterates_plainly, samplers_of, samples_plainly, second_of
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.place import keeper_of
+from curricula.data.sources.slot_order import SlotOrder, visit_after
 from curricula.data.sources.stream import StreamSource
 from curricula.data.sources.task_dataset import TaskDataset
 from curricula.data.tasks import Task, check_tasks, is_map_style
@@ -68,7 +69,7 @@ class Samples:
         self._batch_size = batch_size
         self._collate_fn = collate_fn
         self._seed = seed
-        self._sources: dict[str, _ByIndex | StreamSource] = {}
+        self._sources: dict[str, ByIndex | StreamSource] = {}
         self._positions: dict[str, Any] = {}
         self._rank, self._world_size = 0, 1
 
@@ -86,10 +87,10 @@ class Samples:
         """
         for name in list(self._positions):
             task = self._tasks.get(name)  # a target may not be known yet
-            if task is not None and (is_map_style(task) or _is_plain(task)):
+            if task is not None and (is_map_style(task) or is_plain(task)):
                 self._sources[name] = self._open(name)
         for source in self._sources.values():
-            if isinstance(source, _ByIndex):
+            if isinstance(source, ByIndex):
                 source.follow_size(shrink_only, self._world_size)
 
     def add_target(self, task: Task) -> None:
@@ -116,18 +117,26 @@ class Samples:
         self._training[name] = task
         self._tasks[name] = task if probe_task is None else probe_task
 
-    def next(self, name: str) -> Any:
+    def next(self, tasks: str | tuple[str, ...]) -> Any:
         """Return the next fresh batch of a task, as the task made it.
+
+        Args:
+            tasks: name of the one task of the batch.
 
         Raises:
             TaskError: if the task cannot be read.
             ValueError: if a second iteration over the task gives the batches that are trained on.
         """
+        (name,) = (tasks,) if isinstance(tasks, str) else tasks
+        source = self._source(name)
+        if name in self._presharded and isinstance(source, StreamSource):
+            return source.next(0, 1)
+        return source.next(self._rank, self._world_size)
+
+    def _source(self, name: str) -> ByIndex | StreamSource:
         if name not in self._sources:
             self._sources[name] = self._open(name)
-        if name in self._presharded and isinstance(self._sources[name], StreamSource):
-            return self._sources[name].next(0, 1)
-        return self._sources[name].next(self._rank, self._world_size)
+        return self._sources[name]
 
     def shut_down(self) -> None:
         """Stop the worker processes of the tasks' own loaders until further batches are asked for."""
@@ -164,19 +173,22 @@ class Samples:
             elif same and self._tasks[name] is before._tasks[name]:
                 self._positions[name] = before._positions[name]
 
-    def _open(self, name: str) -> _ByIndex | StreamSource:
+    def _open(self, name: str) -> ByIndex | StreamSource:
         task = self._tasks[name]
-        source: _ByIndex | StreamSource
-        if is_map_style(task):
-            source = _ByIndex(name, task, self._batch_size, self._collate_fn, self._seed, self._retries)
-        elif _is_plain(task) and name not in self._presharded:
-            source = _ByIndex(name, task.dataset, task.batch_size, task.collate_fn, self._seed, self._retries)
+        source: ByIndex | StreamSource
+        if is_map_style(task) or (is_plain(task) and name not in self._presharded):
+            source = self._by_index(name, task)
         else:
             source = self._second_iteration(name, task)
             source.processes = self._world_size
         if name in self._positions:
             source.seek(self._positions.pop(name))
         return source
+
+    def _by_index(self, name: str, task: Any) -> ByIndex:
+        if is_plain(task):
+            return ByIndex(name, task.dataset, task.batch_size, task.collate_fn, self._seed, self._retries)
+        return ByIndex(name, task, self._batch_size, self._collate_fn, self._seed, self._retries)
 
     def _second_iteration(self, name: str, task: Task) -> StreamSource:
         batches = batches_of(task, self._batch_size, False, self._collate_fn)
@@ -210,7 +222,7 @@ class Samples:
         return StreamSource(name, batches, self._seed, Stream.PROBE_ITERATOR, self._retries, presharded)
 
 
-class _ByIndex:
+class ByIndex:
     """A map-style task read by index, in an order of its own."""
 
     def __init__(
@@ -221,8 +233,9 @@ class _ByIndex:
         collate_fn: Callable[[list[Any]], Any] | None,
         seed: int,
         retries: int,
+        order: type[MapSource] = MapSource,
     ) -> None:
-        self._order = MapSource(name, len(dataset), batch_size or 1, True, False, seed, Stream.PROBE_ORDER)
+        self._order = order(name, len(dataset), batch_size or 1, True, False, seed, Stream.PROBE_ORDER)
         self._task = dataset
         self._dataset = TaskDataset((name,), [dataset], collate_fn, retries, ready=batch_size is None)
         self._generators = generators_of(dataset, collate_fn)
@@ -231,9 +244,12 @@ class _ByIndex:
         self.processes = 1
 
     def next(self, rank: int, world_size: int) -> Any:
+        """Return this rank's part of the next batch."""
         total = self._order.batch_size * world_size
         if total != self._total:
-            self._visits, self._total = self._order.visit_at(self._visits, self._total, world_size), total
+            slots = isinstance(self._order, SlotOrder)
+            self._visits = visit_after(self._order, self._visits, self._total, world_size, slots=slots)
+            self._total = total
         indices = self._order.indices(self._visits, rank, world_size)
         self._visits += 1
         with left_alone(self._generators):
@@ -243,16 +259,20 @@ class _ByIndex:
         """There are none."""
 
     def follow_size(self, shrink_only: bool, world_size: int) -> None:
+        """Begin a new pass if the task has grown or shrunk."""
         follow_size(self._order, self._task, self._visits, world_size, shrink_only=shrink_only)
 
     def position(self) -> list[int]:
+        """Return the place in the order."""
         return [self._visits, self._total, *self._order.place()]
 
     def seek(self, position: list[int]) -> None:
+        """Go to what :meth:`position` told."""
         self._visits, self._total, *place = position
         if place:  # older states have none
             self._order.restore(place)
 
 
-def _is_plain(task: Task) -> TypeGuard[DataLoader[Any]]:
+def is_plain(task: Task) -> TypeGuard[DataLoader[Any]]:
+    """Tell whether a task is a ``DataLoader`` whose samples can be read by index as well."""
     return isinstance(task, DataLoader) and iterates_plainly(task) and samples_plainly(task)
