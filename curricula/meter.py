@@ -290,7 +290,7 @@ class Meter:
             with self._clock:
                 progress = self._progress(step)
         self._stepped = False
-        costs = step.micro_batches.of_draws(lambda micro: micro.costs)
+        costs = step.micro_batches.of_draws(lambda micro: micro.costs, unknown=1.0)
         return [
             Outcome(each if is_known else math.nan, cost, loss, stepped)
             for each, is_known, cost, loss in zip(progress, known, costs, losses, strict=True)

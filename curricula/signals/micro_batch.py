@@ -152,17 +152,18 @@ class MicroBatches:
         """Whether the loss of every draw is known, where batches have several."""
         return all(len(batch.draws) == 1 or batch.losses is not None for batch in self._batches)
 
-    def of_draws(self, values: Callable[[MicroBatch], list[float]]) -> list[float]:
-        """Return a number for each draw: the mean over its batches, NaN where all were left out.
+    def of_draws(self, values: Callable[[MicroBatch], list[float]], unknown: float = math.nan) -> list[float]:
+        """Return a number for each draw: the mean over its batches.
 
         Args:
             values: from a batch to the numbers of its draws.
+            unknown: the number of a draw whose batches were all left out.
         """
         found: dict[int, list[float]] = {draw.id: [] for draw in self.draws}
         for batch in self._batches:
             for draw, value in zip(batch.draws, values(batch), strict=True):
                 found[draw.id].append(value)
-        return [mean(several) if several else math.nan for several in found.values()]
+        return [mean(several) if several else unknown for several in found.values()]
 
     def clear(self) -> None:
         """Let go of the batches; the loss stays."""

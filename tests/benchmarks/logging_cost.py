@@ -75,7 +75,7 @@ def long_run(folder: Path, *, steps: int, size: int = 13, every: int = 50, rewar
         policy = teacher.bandit.probabilities()
         history.record(draw, progress=gain, reward=reward, loss=1.0 - skills[draw.arm] + 1e-3, policy=policy)
         start = time.perf_counter()
-        loggers.after_step(teacher, gain, reward)
+        loggers.after_step(teacher, [gain], [reward])
         seconds += time.perf_counter() - start
     start = time.perf_counter()
     loggers.finish()

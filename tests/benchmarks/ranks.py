@@ -41,7 +41,7 @@ def agreement(folder: Path, updates: int) -> dict[str, float]:
         draw = teacher.draw()
         torch.distributed.barrier()
         start = time.perf_counter()
-        (outcome,) = ranks.agree(Outcome(0.1 * draw.arm, 1.0, 0.5, True), teacher, step)
+        (outcome,) = ranks.agree([Outcome(0.1 * draw.arm, 1.0, 0.5, True)], teacher, step)
         times.append(time.perf_counter() - start)
         teacher.reward(draw, outcome.progress)
         torch.distributed.barrier()

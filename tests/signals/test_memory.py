@@ -264,8 +264,8 @@ def agreed(folder, world_size, separate):
     found = []
     for own, other in [(1.0, 3.0), (None, 3.0), (None, None), (math.nan, None), (math.inf, 1.0), (1.0, None)]:
         outcome = Outcome(own if rank == 0 else other, 2.0, 0.5, stepped=True)
-        found.append([repr(both.progress) for both in ranks.agree(outcome, teacher, 1)])
-    stopped = ranks.agree(Outcome(None, 1.0, 0.5, stepped=rank == 0), teacher, 1)
+        found.append([repr(both.progress) for both in ranks.agree([outcome], teacher, 1)])
+    stopped = ranks.agree([Outcome(None, 1.0, 0.5, stepped=rank == 0)], teacher, 1)
     return [found, [outcome.stepped for outcome in stopped]]
 
 
