@@ -177,7 +177,7 @@ class DataContract(Contract):
     def test_every_rank_is_resumed_exactly(self) -> None:
         """From the state of the first one, which is the only one that is saved."""
         for options in ({"world_size": 2}, {"world_size": 2, "independent": True}):
-            state = self._interrupted(4, rank=0, **options)
+            state = self._saved(rank=0, **options)[1][3]
             for rank in (0, 1):
                 whole = self._run(self._attached(rank=rank, **options), 2)
                 rest = self._resumed(state, rank=rank, **options)
@@ -193,10 +193,9 @@ class DataContract(Contract):
     # ---------------------------------------------------------------- how they are tried
 
     def _check_resumes(self, micro_batches: int) -> None:
-        whole = self._run(self._attached(micro_batches=micro_batches), 2)
-        for done in range(1, 2 * STEPS):
-            state = through_torch(self._interrupted(done, micro_batches=micro_batches))
-            rest = self._resumed(state, micro_batches=micro_batches)
+        whole, states = self._saved(micro_batches=micro_batches)
+        for done, state in enumerate(states[:-1], start=1):
+            rest = self._resumed(through_torch(state), micro_batches=micro_batches)
             assert rest == whole[done:], (
                 f"resumed after {done} batches, batch {done + _first_difference(rest, whole[done:])} is another: "
                 "something that decides the samples is not in the state of the task"
@@ -207,15 +206,15 @@ class DataContract(Contract):
         _attach(loader, _teacher(loader, self.seed), **options)
         return loader
 
-    def _interrupted(self, done: int, **options: Any) -> dict[str, Any]:
+    def _saved(self, **options: Any) -> tuple[list[list[Slot]], list[dict[str, Any]]]:
+        """Return the batches of two epochs, and the state after each of them."""
         loader = self._attached(**options)
+        found, states = [], []
         for _ in range(2):
             for batch in loader:
-                self._slots(loader, batch)
-                done -= 1
-                if not done:
-                    return {"loader": loader.state_dict(), "teacher": loader.teacher.state_dict()}
-        raise AssertionError("the loader has fewer batches than it says")
+                found.append(self._slots(loader, batch))
+                states.append(copy.deepcopy({"loader": loader.state_dict(), "teacher": loader.teacher.state_dict()}))
+        return found, states
 
     def _resumed(self, state: Mapping[str, Any], **options: Any) -> list[list[Slot]]:
         loader = self.loader()
