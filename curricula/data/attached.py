@@ -138,6 +138,13 @@ class AttachedLoader(ResumableLoader):
             )
         return self._delivered.popleft()
 
+    def own_draws(self, draws: tuple[Draw, ...]) -> tuple[Draw, ...]:
+        """Return those of the draws that :meth:`claim` gave whose samples are on this rank, in the order of the slots.
+
+        They are all of them, except where ranks are independent.
+        """
+        return self._plan.own(draws)
+
     def discard_lost(self, *, step_is_over: bool = False) -> None:
         """Close the draws of batches that were delivered, before a checkpoint or in a trial, and earn no reward.
 

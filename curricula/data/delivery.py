@@ -108,12 +108,13 @@ class Delivery:
         result = MixedResult(None, [None] * len(own), [], [], read) if isinstance(read, MixedRead) else read
         if result.batch is None and result.slots is None:
             raise self._error(result, own)
+        streams = self._sources.streams
         for draw, seconds in zip(own, result.seconds, strict=False):
-            if draw.arm in self._sources.maps:
+            if draw.arm not in streams:
                 self.times.add(draw.arm, seconds * len(own))
         before = self._places(draws)
         try:
-            streamed = self._take(draws)
+            streamed = self._take(draws) if streams else {}
             if result.batch is None:
                 result = self._collated(result, streamed, own, dataset)
                 if result.batch is None:

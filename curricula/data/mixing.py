@@ -150,8 +150,8 @@ def _check_size(slot: Filled, size: int | None) -> int:
         wanted = "equally many each, as the other ready batches have" if size is None else f"{size} each"
         raise ValueError(
             f"a ready batch of task {slot.task!r} has {' or '.join(map(str, sizes)) or 'no'} samples, and to be one of "
-            f"several in a batch it must have {wanted}: make its DataLoader with "
-            f"batch_size={size or '<samples of a draw>'} and drop_last=True, or give its dataset as the task"
+            f"several in a batch it must have {wanted}: make its DataLoader with batch_size={size or '...'} and "
+            "drop_last=True, or give its dataset as the task"
         )
     return sizes[0]
 

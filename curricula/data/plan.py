@@ -153,14 +153,15 @@ class Plan:
             visit = visits[arm]
             visits[arm] = visit + 1
             return self._slot(arm, visit, self._seed(arm, visit))
-        own = self.own_places
-        mine = []
-        for place, draw in enumerate(draws):
-            if place in own:
-                mine.append((draw.arm, visits[draw.arm]))
+        made = []
+        for draw in draws:
+            made.append((draw.arm, visits[draw.arm]))
             visits[draw.arm] += 1
-        seeds = (self._seed(arm, visit) for arm, visit in mine)
-        seed = next((number for number in seeds if number is not None), None)
+        own = self.own_places
+        mine = made[own.start : own.stop]
+        seed = None
+        if self._seeds is not None:  # that of the first slot that is read by a worker process
+            seed = next((self._seed(arm, visit) for arm, visit in mine if arm in self._orders), None)
         slots = [self._slot(arm, visit) for arm, visit in mine]
         if self._slots == 1:
             return slots[0]._replace(seed=seed)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
-import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -22,9 +18,9 @@ from curricula.bandits import Bandit, FixedPolicy
 from curricula.callback import CurriculumCallback
 from curricula.data.loader import CurriculumLoader
 from curricula.signals.base import Signal
-from curricula.signals.random_state import RandomState
 from curricula.teacher import Teacher
 from curricula.testing.chance import global_numbers
+from curricula.testing.repeats import alone, digest
 
 QUIET: dict[str, Any] = {
     "accelerator": "cpu",
@@ -105,11 +101,11 @@ class Witness(pl.Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.traces.append(
             {
-                "parameters": _digest(parameters),
-                "gradients": _digest({name: value.grad for name, value in parameters.items()}),
-                "buffers": _digest(dict(pl_module.named_buffers())),
-                "state of the optimisers": _digest([optimizer.state_dict() for optimizer in trainer.optimizers]),
-                "random streams": _digest([torch.get_rng_state(), *global_numbers()]),
+                "parameters": digest(parameters),
+                "gradients": digest({name: value.grad for name, value in parameters.items()}),
+                "buffers": digest(dict(pl_module.named_buffers())),
+                "state of the optimisers": digest([optimizer.state_dict() for optimizer in trainer.optimizers]),
+                "random streams": digest([torch.get_rng_state(), *global_numbers()]),
                 "logged metrics": repr({name: metrics[name] for name in sorted(metrics) if "curriculum/" not in name}),
                 "modes": repr(
                     (
@@ -224,7 +220,7 @@ def train(
     else:
         callback = CurriculumCallback(bandit or FixedPolicy.uniform(), signal, target=target, seed=seed)
     callbacks = [*([] if callback is None else [callback]), RandomStream(), witness, *others]
-    with _alone(seed):
+    with alone(seed):
         model = make_model()
         trainer = _trainer_of(model)(callbacks=callbacks, **{**QUIET, "max_steps": steps, **options})
         trainer.fit(model, loader, ckpt_path=checkpoint)
@@ -237,41 +233,3 @@ def _trainer_of(model: Any) -> Any:
     from lightning.pytorch import Trainer  # each of the two packages refuses the modules of the other
 
     return Trainer
-
-
-@contextmanager
-def _alone(seed: int) -> Iterator[None]:
-    before, threads = RandomState(torch.device("cpu")), torch.get_num_threads()
-    torch.set_num_threads(1)  # such a model would only wait for a second one
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the global stream is the point
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        before.restore()
-        torch.set_num_threads(threads)
-
-
-def _digest(value: Any) -> str:
-    found = hashlib.sha256()
-    _add(found, value)
-    return found.hexdigest()[:16]
-
-
-def _add(found: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
-        dense = value.detach().to_dense() if value.layout != torch.strided else value.detach()
-        flat = dense.cpu().reshape(-1).clone(memory_format=torch.contiguous_format)
-        found.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        found.update(flat.view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, Mapping):
-        for key in value:
-            found.update(repr(key).encode())
-            _add(found, value[key])
-    elif isinstance(value, (list, tuple)):
-        found.update(str(len(value)).encode())
-        for part in value:
-            _add(found, part)
-    else:
-        found.update(repr(value).encode())

@@ -82,16 +82,15 @@ class MixedDataset(TaskDataset):
         slots: list[Any] = []
         failures: list[tuple[int | None, Failure]] = []
         seconds: list[float] = []
+        in_hand = None if worker is None or self._in_hand is None else self._in_hand.numpy()[worker.id]
+        before = perf_counter()
         for place, slot in enumerate(read.slots):
-            if slot.indices is None:
-                slots.append(None)
-                seconds.append(0.0)
-                continue
-            if worker is not None and self._in_hand is not None:
-                self._in_hand[worker.id] = torch.tensor([read.number, slot.arm])
-            start = perf_counter()
-            data, error = self._fill(self._tasks[slot.arm], slot.indices)
-            seconds.append(perf_counter() - start)
+            if in_hand is not None:
+                in_hand[:] = read.number, slot.arm
+            data, error = (None, None) if slot.indices is None else self._fill(self._tasks[slot.arm], slot.indices)
+            now = perf_counter()
+            seconds.append(now - before)
+            before = now
             if error is not None:
                 failures.append((place, error))
                 if data is None:
@@ -156,10 +155,12 @@ class MixedDataset(TaskDataset):
         return self._data(task, [(index + attempt) % len(task) for index in read.indices], self._readable)
 
     def _fill(self, task: Any, indices: list[int]) -> tuple[Any, Failure | None]:
-        where = f"while reading the samples {indices}"
         try:
-            return self._data(task, indices, self._read), None
+            if self._ready or hasattr(task, "__getitems__"):
+                return self._data(task, indices, self._read), None
+            return [task[index] for index in indices], None
         except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
+            where = f"while reading the samples {indices}"
             first = failure(error, where)
         if self._retries == 0:
             return None, first
