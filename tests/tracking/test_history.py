@@ -64,6 +64,26 @@ def test_counts_and_first_and_last_losses_are_exact_however_long_the_run():
     assert history.last_losses.tolist() == [10_000.0, 9_999.0]
 
 
+@pytest.mark.parametrize("draws", [3, 40])
+def test_a_step_with_several_draws_is_kept_whole_or_not_at_all(draws):
+    history = CurriculumHistory(["a", "b"], max_rows=100, max_policies=10)
+    for number in range(5000 * draws):
+        step, place = divmod(number, draws)
+        draw = Draw(number, place % 2, "ab"[place % 2], 0.5, step)
+        last = place == draws - 1
+        policy = POLICY if last else None
+        history.record(draw, progress=place, reward=0.5, loss=1.0, policy=policy, more=not last)
+    assert history.steps == 5000
+    assert history.draws.sum() == 5000 * draws
+    steps, progress = history.column("step"), history.column("progress")
+    assert 50 <= len(steps) <= 100
+    kept = np.unique(steps)
+    assert len(kept) * draws == len(steps)
+    assert len(set(np.diff(kept))) == 1, "evenly spaced"
+    assert progress.tolist() == list(range(draws)) * len(kept)
+    assert CurriculumHistory.from_state_dict(history.state_dict()).column("progress").tolist() == progress.tolist()
+
+
 def test_memory_is_bounded_and_what_is_kept_is_evenly_spaced():
     history = filled(200_000, max_rows=100, max_policies=10)
     steps = history.column("step")
