@@ -1,0 +1,285 @@
+"""Per-sample gradients from one ordinary backward pass: their inner products and norms, without the gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from curricula.signals.per_sample import terms
+from curricula.signals.per_sample.batch_axis import BatchAxis
+from curricula.signals.per_sample.coverage import Coverage, survey
+from curricula.signals.per_sample.uses import MicroBatch
+from curricula.signals.per_sample.verification import MISMATCH, verified
+
+
+class PerSampleGradients:
+    r"""What the gradient of each sample's loss has to do with a change of the weights, and with the other samples.
+
+    The loss is a mean over the batch, and :math:`g_i` the gradient of sample :math:`i`'s own term :math:`\ell_i`. No
+    second pass is made and no :math:`g_i` either: the inputs of the layers and the gradients of their outputs, noted by
+    hooks in the one backward pass that there is, say enough.
+
+    Covered are ``nn.Linear``, ``nn.Conv1d`` to ``3d``, ``nn.Embedding``, ``nn.LayerNorm``, ``nn.RMSNorm``,
+    ``nn.GroupNorm`` and batch normalisation by running statistics, as often as they are called, with weights of their
+    own or tied. :meth:`coverage` names the parameters that are not, and why; they count as if they were fixed. The
+    gradients that the backward pass gives to the covered parameters are compared with the sum of what was noted, until
+    they agreed once; a parameter for which they do not is no longer covered.
+
+    Samples lie on the first axis of what layers are called with; in a model with a part that has ``batch_first=False``,
+    on the second one as well. A layer that is called with another number of rows than the batch has samples is not
+    covered.
+
+    Between :meth:`start` and :meth:`stop` hooks are set; before and after, the module is as it was. The inputs of the
+    layers are held until the backward pass, also where checkpoints of activations would let them go, and with the
+    gradients of the outputs until :meth:`clear`.
+
+    Args:
+        module: in training; to be given anew if layers or parameters are replaced.
+        exclude: names of modules, as in ``named_modules``, that are left out with all that is in them.
+
+    Raises:
+        ValueError: if a name of ``exclude`` is unknown, or a lazy layer has no shape yet.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(2, 1, bias=False)
+        >>> _ = layer.weight.data.zero_()
+        >>> per_sample = PerSampleGradients(layer)
+        >>> inputs = torch.tensor([[1.0, 0.0], [1.0, 2.0]])
+        >>> with per_sample.watch(batch_size=2):
+        ...     (layer(inputs) - 1).square().mean().backward()
+        >>> per_sample.inner_products({"weight": torch.tensor([[0.1, 0.0]])})
+        tensor([-0.2000, -0.2000])
+        >>> per_sample.gram()
+        tensor([[ 4.,  4.],
+                [ 4., 20.]])
+        >>> per_sample.coverage().share
+        1.0
+    """
+
+    def __init__(self, module: nn.Module, *, exclude: Collection[str] = ()) -> None:
+        self._module = module
+        self._survey = survey(module, exclude)
+        self._uncovered = dict(self._survey.reasons)
+        self._axes = BatchAxis(module)
+        self._unverified = {name: p for covered in self._survey.layers for name, p in covered.parameters.values()}
+        self._batches: list[MicroBatch] = []
+        self._current: MicroBatch | None = None
+
+    def start(self, batch_size: int, *, loss_scale: float | Tensor = 1.0) -> None:
+        """Set the hooks for a forward and backward pass; what was noted before is kept, as earlier micro-batches.
+
+        Args:
+            batch_size: number of samples, at least 1.
+            loss_scale: what the mean over the batch is multiplied by before the backward pass: the scale of a gradient
+                scaler, or 1 over the number of micro-batches. A tensor of shape ``()`` is not waited for.
+
+        Raises:
+            ValueError: if a number is out of range.
+            RuntimeError: if it was started already and not stopped.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size!r}: give the number of samples, an integer from 1 on")
+        if not isinstance(loss_scale, Tensor) and not (loss_scale > 0 and math.isfinite(loss_scale)):
+            raise ValueError(f"loss_scale is {loss_scale!r}: give a positive finite number")
+        if self._current is not None:
+            raise RuntimeError("started twice: call stop() after the backward pass, or clear() after an error")
+        batch = MicroBatch(batch_size, loss_scale, self._axes)
+        layers = [
+            covered
+            for covered in self._survey.layers
+            if any(p.requires_grad and name not in self._uncovered for name, p in covered.parameters.values())
+        ]
+        verify = {name: p for name, p in self._unverified.items() if p.requires_grad}
+        self._current = batch
+        self._batches.append(batch)
+        batch.attach(layers, self._survey, verify)
+
+    def stop(self) -> None:
+        """Remove the hooks, after the backward pass. Without :meth:`start` before it, it does nothing."""
+        batch, self._current = self._current, None
+        if batch is None:
+            return
+        batch.detach()
+        with _quietly(self._module):
+            for name, agrees in verified(batch).items():
+                del self._unverified[name]
+                if not agrees:
+                    self._uncovered.setdefault(name, MISMATCH)
+        batch.gradients.clear()
+
+    @contextmanager
+    def watch(self, batch_size: int, *, loss_scale: float | Tensor = 1.0) -> Iterator[None]:
+        """Start and stop around a forward and backward pass; after an error in it nothing is kept.
+
+        Args:
+            batch_size: see :meth:`start`.
+            loss_scale: see :meth:`start`.
+        """
+        self.start(batch_size, loss_scale=loss_scale)
+        try:
+            yield
+        except BaseException:
+            self.clear()
+            raise
+        self.stop()
+
+    def clear(self) -> None:
+        """Remove the hooks, and forget all micro-batches."""
+        if self._current is not None:
+            self._current.detach()
+            self._current = None
+        self._batches.clear()
+
+    def inner_products(self, changes: Mapping[str, Tensor]) -> Tensor:
+        r"""Return :math:`\langle g_i, \Delta \rangle` for a change of the weights, shape ``(samples,)``.
+
+        With :math:`\Delta` the step that an optimiser made, that is how much each sample's loss rose by it, to first
+        order; the gain is the negative of it. It takes one forward pass of each covered layer.
+
+        Args:
+            changes: of the parameters by name, in their shapes; of covered ones all.
+
+        Raises:
+            ValueError: if a covered parameter is missing, a name is unknown or a shape is another.
+            RuntimeError: if nothing was noted, or an input of a layer was changed since.
+        """
+        covered = self._noted()
+        self._check(changes, covered)
+        factors = self._factors()
+        rows = []
+        with _quietly(self._module):
+            for batch in self._batches:
+                row = factors.new_zeros(batch.batch_size)
+                for use in batch.uses:
+                    own = {a: changes[name] for a, (name, _) in use.parameters.items() if name in covered}
+                    if own:
+                        row += use.inner_products(own).to(row)
+                rows.append(row)
+            return torch.cat(rows) * factors
+
+    def squared_norms(self, slots: int | None = None) -> Tensor:
+        r"""Return :math:`\lVert g_i \rVert^2`, shape ``(samples,)``.
+
+        Args:
+            slots: parts of equal size that every micro-batch is divided into, in order; then the squared norms of the
+                *sums* of the gradients in each slot are returned, shape ``(micro-batches * slots,)``.
+
+        Raises:
+            ValueError: if ``slots`` does not divide the size of a micro-batch.
+            RuntimeError: if nothing was noted, or an input of a layer was changed since.
+        """
+        covered = self._noted()
+        factors = self._factors(slots)
+        total = torch.zeros_like(factors)
+        with _quietly(self._module):
+            for name in covered:
+                if parts := self._terms(name, slots):
+                    total += terms.squared_norms(parts).to(total)
+            return total * factors.square()
+
+    def gram(self, slots: int | None = None) -> Tensor:
+        r"""Return :math:`K_{ij} = \langle g_i, g_j \rangle`, shape ``(samples, samples)``.
+
+        Args:
+            slots: as in :meth:`squared_norms`; then the inner products of the sums of the gradients in each slot.
+
+        Raises:
+            ValueError: if ``slots`` does not divide the size of a micro-batch.
+            RuntimeError: if nothing was noted, or an input of a layer was changed since.
+        """
+        covered = self._noted()
+        factors = self._factors(slots)
+        total = factors.new_zeros(len(factors), len(factors))
+        with _quietly(self._module):
+            for name in covered:
+                if parts := self._terms(name, slots):
+                    total += terms.gram(parts).to(total)
+            return total * factors[:, None] * factors
+
+    def coverage(self) -> Coverage:
+        """Return which trained parameters are covered: in what was noted, or before that, as far as can be told."""
+        reasons = self._reasons()
+        trained = {name: p.numel() for name, p in self._module.named_parameters() if p.requires_grad}
+        covered = tuple(name for name in trained if name not in reasons)
+        total = sum(trained.values())
+        return Coverage(
+            covered=covered,
+            uncovered={name: reasons[name] for name in trained if name in reasons},
+            share=sum(trained[name] for name in covered) / total if total else 1.0,
+        )
+
+    def _reasons(self) -> dict[str, str]:
+        """Return why parameters are not covered, also some that are not trained."""
+        reasons = dict(self._uncovered)
+        for batch in self._batches:
+            reasons |= batch.refused()
+        return reasons
+
+    def _noted(self) -> list[str]:
+        """Return the names of the covered parameters of which something was noted."""
+        if self._current is not None:
+            raise RuntimeError("not stopped yet: call stop() after the backward pass")
+        if not self._batches:
+            raise RuntimeError(
+                "nothing was noted: call start() before the forward pass and stop() after the backward pass"
+            )
+        return list(self.coverage().covered)
+
+    def _check(self, changes: Mapping[str, Tensor], covered: Collection[str]) -> None:
+        known = dict(self._module.named_parameters())
+        unknown, missing = sorted(set(changes) - set(known)), sorted(set(covered) - set(changes))
+        if unknown:
+            raise ValueError(f"changes has {unknown}, which are no parameters: take names of named_parameters()")
+        if missing:
+            raise ValueError(f"changes lacks {missing}: give the changes of all covered parameters, zeros where none")
+        for name, change in changes.items():
+            if change.shape != known[name].shape:
+                raise ValueError(
+                    f"the change of {name!r} has shape {tuple(change.shape)}, not {tuple(known[name].shape)}"
+                )
+
+    def _terms(self, name: str, slots: int | None) -> list[terms.Terms]:
+        """Return the gradients of a parameter in all micro-batches, in factors."""
+        batches = [
+            [
+                use.terms(attribute)
+                for use in batch.uses
+                for attribute, (own, _) in use.parameters.items()
+                if own == name
+            ]
+            for batch in self._batches
+        ]
+        if slots is None:
+            return terms.joined(batches, [batch.batch_size for batch in self._batches])
+        pooled = [[part.pooled(slots) for part in batch] for batch in batches]
+        return terms.joined(pooled, [slots] * len(pooled))
+
+    def _factors(self, slots: int | None = None) -> Tensor:
+        """Return, for every sample or slot, what leads from its part of the gradient to that of its own loss.
+
+        Its shape is that of the result, and its type.
+        """
+        dtype, device = torch.float32, torch.device("cpu")
+        for place, parameter in enumerate(self._module.parameters()):
+            dtype = torch.promote_types(dtype, parameter.dtype)
+            device = device if place else parameter.device
+        factors = []
+        for batch in self._batches:
+            if slots is not None and (slots < 1 or batch.batch_size % slots):
+                raise ValueError(f"slots is {slots}: give a divisor of the batch size, {batch.batch_size}")
+            ones = torch.ones(slots or batch.batch_size, dtype=dtype, device=device)
+            factors.append(ones * (batch.batch_size / batch.loss_scale))
+        return torch.cat(factors)
+
+
+@contextmanager
+def _quietly(module: nn.Module) -> Iterator[None]:
+    """Compute without gradients and in full precision."""
+    device = next((parameter.device.type for parameter in module.parameters()), "cpu")
+    with torch.no_grad(), torch.autocast(device, enabled=False):
+        yield
