@@ -11,8 +11,8 @@ from curricula.signals.per_sample.layers.embedding import Embedding, counts_upwa
 class BatchAxis:
     """Finds the axis of the samples by its size, and remembers what it saw.
 
-    It is axis 0. In models with a part that has ``batch_first=False`` it may be axis 1 as well; where both have the size
-    of the batch, calls in which only one of them had it decide.
+    It is axis 0. In models with a part that has ``batch_first=False`` it may be axis 1 as well; where both have the
+    size of the batch, calls in which only one of them had it decide.
 
     Args:
         module: that is called.
@@ -51,8 +51,8 @@ class BatchAxis:
             return self._axes[covered.name]
         elif axes:
             return (
-                f"layer {covered.name!r} was called with {tuple(inputs.shape)}: with {batch_size} samples, either of the "
-                "first two axes may be theirs"
+                f"layer {covered.name!r} was called with {tuple(inputs.shape)}: with {batch_size} samples, either of "
+                "the first two axes may be theirs"
             )
         return self._refused.setdefault(
             covered.name,

@@ -87,7 +87,9 @@ def survey(module: nn.Module, exclude: Collection[str]) -> Survey:
         if reason == COMPILED:
             compiled |= {id(inner) for inner in part.modules()}
     layers, reasons = _layers(module, hidden)
-    mixing = [(path, part) for path, part in module.named_modules() if isinstance(part, _BatchNorm)]
+    mixing: list[tuple[str, nn.Module]] = [
+        (path, part) for path, part in module.named_modules() if isinstance(part, _BatchNorm)
+    ]
     return Survey(layers, reasons, mixing, [(path, part) for path, part in mixing if id(part) in compiled])
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,8 +16,6 @@ from torch.nn import functional
 
 MANY = 2**22
 """Numbers in a temporary tensor, above which the work is done in parts."""
-
-Kind = TypeVar("Kind", bound="Terms")
 
 
 class Terms(ABC):
@@ -31,7 +28,7 @@ class Terms(ABC):
     def __init__(self, *factors: Tensor) -> None:
         self.factors = factors
 
-    def pooled(self: Kind, slots: int) -> Kind:
+    def pooled(self, slots: int) -> Terms:
         """Return the sums over so many slots of consecutive samples."""
         return type(self)(*(factor.reshape(slots, -1, *factor.shape[2:]) for factor in self.factors))
 
@@ -88,8 +85,9 @@ class OuterProducts(Matrix):
         if summed * (columns + num_rows) > columns * num_rows:
             return _norms_by_rows([self], num_rows)
         inputs, gradients = (factor.transpose(1, 2) for factor in self.factors)
-        parts = zip(*(factor.split(self._samples_at_once(summed)) for factor in (inputs, gradients)), strict=True)
-        return torch.cat([((a @ a.mT) * (d @ d.mT)).sum((1, 2, 3)) for a, d in parts])
+        step = self._samples_at_once(summed)
+        parts = zip(torch.split(inputs, step), torch.split(gradients, step), strict=True)
+        return torch.cat([(a @ a.mT * (d @ d.mT)).sum((1, 2, 3)) for a, d in parts])
 
     def gram(self) -> Tensor:
         """Return all inner products."""
@@ -100,11 +98,9 @@ class OuterProducts(Matrix):
         # groups, samples and summed, ...
         inputs, gradients = (factor.flatten(0, 1).transpose(0, 1) for factor in self.factors)
         step = summed * self._samples_at_once(samples * summed)
-        parts = [
-            (a @ inputs.mT * (d @ gradients.mT)).sum(0).view(-1, summed, samples, summed).sum((1, 3))
-            for a, d in zip(inputs.split(step, 1), gradients.split(step, 1), strict=True)
-        ]
-        return torch.cat(parts)
+        parts = zip(torch.split(inputs, step, 1), torch.split(gradients, step, 1), strict=True)
+        products = ((a @ inputs.mT * (d @ gradients.mT)).sum(0) for a, d in parts)
+        return torch.cat([part.view(-1, summed, samples, summed).sum((1, 3)) for part in products])
 
     def _samples_at_once(self, others: int) -> int:
         _, summed, groups, _ = self.factors[0].shape
@@ -131,10 +127,10 @@ class Rows(Matrix):
     def squared_norms(self) -> Tensor:
         """Return the squared norms, from those rows that are there."""
         indices, gradients = self.factors
-        _, indices = indices.unique(return_inverse=True)
+        _, indices = torch.unique(indices, return_inverse=True)
         samples = torch.arange(len(indices), device=indices.device)[:, None]
         size = indices.numel()
-        pairs, places = (samples * size + indices).unique(return_inverse=True)
+        pairs, places = torch.unique(samples * size + indices, return_inverse=True)
         sums = gradients.new_zeros(len(pairs), gradients.shape[2]).index_add_(
             0, places.flatten(), gradients.flatten(0, 1)
         )
@@ -142,7 +138,7 @@ class Rows(Matrix):
 
     def gram(self) -> Tensor:
         """Return all inner products, from those rows that are there."""
-        present, indices = self.factors[0].unique(return_inverse=True)
+        present, indices = torch.unique(self.factors[0], return_inverse=True)
         return _gram_by_rows([Rows(indices, self.factors[1])], len(present))
 
 

@@ -77,8 +77,8 @@ class Use:
         """Return what was kept and the gradients, in float32 at least."""
         if _version(self.kept[0]) != self._version:
             raise RuntimeError(
-                f"the input of layer {self.covered.name!r} was changed in place after its forward pass: ask before it is "
-                f"changed, or leave the layer out (exclude=[{self.covered.name!r}])"
+                f"the input of layer {self.covered.name!r} was changed in place after its forward pass: ask before it "
+                f"is changed, or leave the layer out (exclude=[{self.covered.name!r}])"
             )
         assert self.gradient is not None
         dtype = torch.float32
@@ -159,7 +159,7 @@ class MicroBatch:
         self._calls += 1
         own = covered.layer._parameters
         ours = {attribute: pair for attribute, pair in covered.parameters.items() if own.get(attribute) is pair[1]}
-        if not ours or output.grad_fn is None:
+        if not ours or output.grad_fn is None or output.numel() == 0:
             return
         found: int | str
         if torch._C._functorch.is_functorch_wrapped_tensor(output):
@@ -200,10 +200,6 @@ class _Held:
         self._node = None
 
 
-def _silent() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
-
-
 def _called(
     me: weakref.ref[MicroBatch],
     reference: weakref.ref[CoveredLayer],
@@ -212,7 +208,7 @@ def _called(
     kwargs: Any,
     output: Any,
 ) -> None:
-    if _silent():
+    if torch.compiler.is_compiling():
         return
     batch, covered = me(), reference()
     if batch is None or covered is None or covered.layer is not layer:
@@ -222,7 +218,7 @@ def _called(
 
 
 def _mixing(me: weakref.ref[MicroBatch], name: str, layer: nn.Module, args: Any, output: Any) -> None:
-    if _silent():
+    if torch.compiler.is_compiling():
         return
     batch = me()
     if batch is not None and getattr(output, "requires_grad", False) and mixes_samples(layer):

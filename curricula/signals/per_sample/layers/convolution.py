@@ -20,7 +20,7 @@ class Convolution(LayerKind):
     def overrides(self, layer: Any) -> bool:
         """Tell whether the convolution is another one."""
         base = next(base for base in self.classes if isinstance(layer, base))
-        return super().overrides(layer) or type(layer)._conv_forward is not base._conv_forward  # type: ignore[attr-defined]
+        return super().overrides(layer) or type(layer)._conv_forward is not base._conv_forward
 
     def call_refusal(self, layer: Any, inputs: Tensor) -> str | None:
         """Refuse an input without an axis for the samples."""
@@ -59,7 +59,9 @@ def _windows(layer: Any, inputs: Tensor) -> Tensor:
         zip(layer.kernel_size, layer.stride, layer.dilation, strict=True), start=2
     ):
         inputs = inputs.unfold(axis, (size - 1) * dilation + 1, stride)[..., ::dilation]
-    windows = inputs.unflatten(1, (layer.groups, -1))  # samples, groups, channels, outputs ..., kernel ...
+    windows = inputs.reshape(
+        len(inputs), layer.groups, -1, *inputs.shape[2:]
+    )  # samples, groups, channels, outputs ..., kernel ...
     places = range(3, 3 + axes)
-    windows = windows.permute(0, *places, 1, 2, *range(3 + axes, 3 + 2 * axes))
-    return windows.flatten(axes + 2).flatten(1, axes)
+    ordered: Tensor = windows.permute(0, *places, 1, 2, *range(3 + axes, 3 + 2 * axes))
+    return ordered.flatten(axes + 2).flatten(1, axes)

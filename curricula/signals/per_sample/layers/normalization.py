@@ -89,7 +89,8 @@ class BatchNorm(_Normalization):
 
     def normalized(self, layer: Any, kept: tuple[Tensor, ...]) -> Tensor:
         """Return the output before scale and shift."""
-        return functional.batch_norm(*kept, eps=layer.eps)
+        inputs, mean, variance = kept
+        return functional.batch_norm(inputs, mean, variance, eps=layer.eps)
 
 
 def mixes_samples(layer: nn.Module) -> bool:
