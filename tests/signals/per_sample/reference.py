@@ -18,7 +18,9 @@ def mean_of_squares(output: Tensor) -> Tensor:
     return (flat * (1 + torch.arange(flat.shape[1]) % 3)).square().mean(1) + flat.sin().sum(1)
 
 
-def gradients(module: nn.Module, inputs: Tensor, losses: Callable[[Tensor], Tensor] = mean_of_squares) -> dict[str, Tensor]:
+def gradients(
+    module: nn.Module, inputs: Tensor, losses: Callable[[Tensor], Tensor] = mean_of_squares
+) -> dict[str, Tensor]:
     """Return the gradient of each sample's loss for each trained parameter, shape ``(samples, ...)``."""
     trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
 
@@ -37,7 +39,9 @@ def changes_of(module: nn.Module, seed: int = 0) -> dict[str, Tensor]:
     }
 
 
-def measured(module: nn.Module, inputs: Tensor, losses: Callable[[Tensor], Tensor] = mean_of_squares, **options: Any) -> Any:
+def measured(
+    module: nn.Module, inputs: Tensor, losses: Callable[[Tensor], Tensor] = mean_of_squares, **options: Any
+) -> Any:
     """Return the measure after one forward and backward pass."""
     per_sample = PerSampleGradients(module, **options)
     with per_sample.watch(batch_size=len(inputs)):
@@ -76,7 +80,9 @@ def close(actual: Tensor, expected: Tensor, rtol: float) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=rtol * max(1e-12, float(expected.abs().max())))
 
 
-def check(module: nn.Module, inputs: Tensor, losses: Callable[[Tensor], Tensor] = mean_of_squares, **options: Any) -> None:
+def check(
+    module: nn.Module, inputs: Tensor, losses: Callable[[Tensor], Tensor] = mean_of_squares, **options: Any
+) -> None:
     """Compare a module on a batch with the reference."""
     module = module.double()
     inputs = inputs.double() if inputs.is_floating_point() else inputs

@@ -59,9 +59,8 @@ def _windows(layer: Any, inputs: Tensor) -> Tensor:
         zip(layer.kernel_size, layer.stride, layer.dilation, strict=True), start=2
     ):
         inputs = inputs.unfold(axis, (size - 1) * dilation + 1, stride)[..., ::dilation]
-    windows = inputs.reshape(
-        len(inputs), layer.groups, -1, *inputs.shape[2:]
-    )  # samples, groups, channels, outputs ..., kernel ...
+    # samples, groups, channels, outputs ..., kernel ...
+    windows = inputs.reshape(len(inputs), layer.groups, -1, *inputs.shape[2:])
     places = range(3, 3 + axes)
     ordered: Tensor = windows.permute(0, *places, 1, 2, *range(3 + axes, 3 + 2 * axes))
     return ordered.flatten(axes + 2).flatten(1, axes)
