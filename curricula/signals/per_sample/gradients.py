@@ -62,7 +62,7 @@ class PerSampleGradients:
     """
 
     def __init__(self, module: nn.Module, *, exclude: Collection[str] = ()) -> None:
-        self._module = module
+        self._parameters = dict(module.named_parameters())
         self._survey = survey(module, exclude)
         self._uncovered = dict(self._survey.reasons)
         self._axes = BatchAxis(module)
@@ -88,6 +88,8 @@ class PerSampleGradients:
             raise ValueError(f"loss_scale is {loss_scale!r}: give a positive finite number")
         if self._current is not None:
             raise RuntimeError("started twice: call stop() after the backward pass, or clear() after an error")
+        if isinstance(loss_scale, Tensor):
+            loss_scale = loss_scale.detach().clone()  # a gradient scaler writes to its own
         batch = MicroBatch(batch_size, loss_scale, self._axes)
         layers = [
             covered
@@ -105,7 +107,9 @@ class PerSampleGradients:
         if batch is None:
             return
         batch.detach()
-        with _quietly(self._module):
+        for name in batch.refused():
+            batch.gradients.pop(name, None)
+        with self._quietly():
             for name, agrees in verified(batch).items():
                 del self._unverified[name]
                 if not agrees:
@@ -152,7 +156,7 @@ class PerSampleGradients:
         self._check(changes, covered)
         factors = self._factors()
         rows = []
-        with _quietly(self._module):
+        with self._quietly():
             for batch in self._batches:
                 row = factors.new_zeros(batch.batch_size)
                 for use in batch.uses:
@@ -176,7 +180,7 @@ class PerSampleGradients:
         covered = self._noted()
         factors = self._factors(slots)
         total = torch.zeros_like(factors)
-        with _quietly(self._module):
+        with self._quietly():
             for name in covered:
                 if parts := self._terms(name, slots):
                     total += terms.squared_norms(parts).to(total)
@@ -195,7 +199,7 @@ class PerSampleGradients:
         covered = self._noted()
         factors = self._factors(slots)
         total = factors.new_zeros(len(factors), len(factors))
-        with _quietly(self._module):
+        with self._quietly():
             for name in covered:
                 if parts := self._terms(name, slots):
                     total += terms.gram(parts).to(total)
@@ -204,7 +208,7 @@ class PerSampleGradients:
     def coverage(self) -> Coverage:
         """Return which trained parameters are covered: in what was noted, or before that, as far as can be told."""
         reasons = self._reasons()
-        trained = {name: p.numel() for name, p in self._module.named_parameters() if p.requires_grad}
+        trained = {name: p.numel() for name, p in self._parameters.items() if p.requires_grad}
         covered = tuple(name for name in trained if name not in reasons)
         total = sum(trained.values())
         return Coverage(
@@ -231,7 +235,7 @@ class PerSampleGradients:
         return list(self.coverage().covered)
 
     def _check(self, changes: Mapping[str, Tensor], covered: Collection[str]) -> None:
-        known = dict(self._module.named_parameters())
+        known = self._parameters
         unknown, missing = sorted(set(changes) - set(known)), sorted(set(covered) - set(changes))
         if unknown:
             raise ValueError(f"changes has {unknown}, which are no parameters: take names of named_parameters()")
@@ -265,7 +269,7 @@ class PerSampleGradients:
         Its shape is that of the result, and its type.
         """
         dtype, device = torch.float32, torch.device("cpu")
-        for place, parameter in enumerate(self._module.parameters()):
+        for place, parameter in enumerate(self._parameters.values()):
             dtype = torch.promote_types(dtype, parameter.dtype)
             device = device if place else parameter.device
         factors = []
@@ -276,10 +280,9 @@ class PerSampleGradients:
             factors.append(ones * (batch.batch_size / batch.loss_scale))
         return torch.cat(factors)
 
-
-@contextmanager
-def _quietly(module: nn.Module) -> Iterator[None]:
-    """Compute without gradients and in full precision."""
-    device = next((parameter.device.type for parameter in module.parameters()), "cpu")
-    with torch.no_grad(), torch.autocast(device, enabled=False):
-        yield
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Compute without gradients and in full precision."""
+        device = next((parameter.device.type for parameter in self._parameters.values()), "cpu")
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            yield

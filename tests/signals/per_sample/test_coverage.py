@@ -119,7 +119,7 @@ def test_batch_normalisation_by_the_batch_leaves_only_the_layers_after_it():
 
 
 def test_rows_that_are_not_samples_are_refused():
-    folded = nn.Sequential(nn.Linear(4, 4), nn.Flatten(0, 1), nn.Linear(4, 2), nn.Unflatten(0, (3, 5)))
+    folded = nn.Sequential(nn.Linear(4, 4), nn.Flatten(0, 1), nn.Linear(4, 2), nn.Unflatten(0, (-1, 5)))
     uncovered = uncovered_of(folded, torch.randn(3, 5, 4))
     assert set(uncovered) == {"2.weight", "2.bias"}
     assert (
@@ -211,12 +211,20 @@ def test_fast_weights_are_not_the_weights():
     assert "used in another way as well" in per_sample.coverage().uncovered["weight"]
 
 
-def test_calls_within_transforms_are_refused():
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda layer, inputs: torch.func.vmap(layer)(inputs), "used in another way as well"),
+        (lambda layer, inputs: torch.func.grad(lambda x: layer(x).square().sum())(inputs), "a transform of torch.func"),
+    ],
+)
+def test_calls_within_transforms_are_refused(call, reason):
     layer = nn.Linear(3, 2)
     per_sample = PerSampleGradients(layer)
     with per_sample.watch(4):
-        torch.func.vmap(layer)(torch.randn(4, 3)).square().mean().backward()
-    assert "within a transform of torch.func" in per_sample.coverage().uncovered["weight"]
+        call(layer, torch.randn(4, 3)).square().mean().backward()
+    assert reason in per_sample.coverage().uncovered["weight"]
+    assert per_sample.inner_products({"bias": torch.ones(2)}).shape == (4,)
 
 
 @pytest.mark.filterwarnings("ignore")
