@@ -167,9 +167,11 @@ def joined(batches: Sequence[Sequence[Terms]], sizes: Sequence[int]) -> list[Ter
 def _joined(batches: Sequence[Sequence[Tensor]], sizes: Sequence[int], like: Tensor) -> Tensor:
     """Join tensors on axis 1 within micro-batches, and on axis 0 between them, filled up with zeros."""
     parts = [
-        torch.cat([*calls], 1) if calls else like.new_zeros(size, 0, *like.shape[2:])
+        (calls[0] if len(calls) == 1 else torch.cat([*calls], 1)) if calls else like.new_zeros(size, 0, *like.shape[2:])
         for calls, size in zip(batches, sizes, strict=True)
     ]
+    if len(parts) == 1:
+        return parts[0]
     longest = max(part.shape[1] for part in parts)
     rest = [0, 0] * (like.dim() - 2)
     return torch.cat([functional.pad(part, [*rest, 0, longest - part.shape[1]]) for part in parts])
