@@ -15,27 +15,31 @@ from curricula.signals.per_sample.coverage import Coverage, survey
 from curricula.signals.per_sample.uses import MicroBatch
 from curricula.signals.per_sample.verification import MISMATCH, verified
 
+VERIFY_EVERY = 100
+"""Passes after which the gradients are compared anew."""
+
 
 class PerSampleGradients:
-    r"""What the gradient of each sample's loss has to do with a change of the weights, and with the other samples.
+    r"""Inner products and norms of the gradients of single samples, from the one backward pass of a training step.
 
-    The loss is a mean over the batch, and :math:`g_i` the gradient of sample :math:`i`'s own term :math:`\ell_i`. No
-    second pass is made and no :math:`g_i` either: the inputs of the layers and the gradients of their outputs, noted by
-    hooks in the one backward pass that there is, say enough.
+    The loss is a mean over the batch, :math:`\frac{1}{B} \sum_i \ell_i`, and :math:`g_i` is the gradient of
+    :math:`\ell_i`. There is no second pass, and no :math:`g_i` is stored: the inputs of the layers and the gradients of
+    their outputs, which hooks note, are enough.
 
     Covered are ``nn.Linear``, ``nn.Conv1d`` to ``3d``, ``nn.Embedding``, ``nn.LayerNorm``, ``nn.RMSNorm``,
     ``nn.GroupNorm`` and batch normalisation by running statistics, as often as they are called, with weights of their
     own or tied. :meth:`coverage` names the parameters that are not, and why; they count as if they were fixed. The
     gradients that the backward pass gives to the covered parameters are compared with the sum of what was noted, until
-    they agreed once; a parameter for which they do not is no longer covered.
+    they agreed once and every 100 passes; a parameter for which they do not is no longer covered.
 
-    Samples lie on the first axis of what layers are called with; in a model with a part that has ``batch_first=False``,
-    on the second one as well. A layer that is called with another number of rows than the batch has samples is not
-    covered.
+    Samples lie on the first axis of what layers are called with, in the order of the batch; in a model with a part that
+    has ``batch_first=False``, perhaps on the second one. A layer that is called with another number of rows than the
+    batch has samples is not covered. One that is always called with something else of exactly that number of rows, such
+    as prototypes of classes, is yours to name in ``exclude``.
 
-    Between :meth:`start` and :meth:`stop` hooks are set; before and after, the module is as it was. The inputs of the
-    layers are held until the backward pass, also where checkpoints of activations would let them go, and with the
-    gradients of the outputs until :meth:`clear`.
+    Hooks are set between :meth:`start` and :meth:`stop` only. The inputs of the layers are held until the backward pass,
+    even where activation checkpointing would free them, and then, with the gradients of the outputs, until
+    :meth:`clear`.
 
     Args:
         module: in training; to be given anew if layers or parameters are replaced.
@@ -66,7 +70,8 @@ class PerSampleGradients:
         self._survey = survey(module, exclude)
         self._uncovered = dict(self._survey.reasons)
         self._axes = BatchAxis(module)
-        self._unverified = {name: p for covered in self._survey.layers for name, p in covered.parameters.values()}
+        self._unverified: set[str] = set()
+        self._passes = 0
         self._batches: list[MicroBatch] = []
         self._current: MicroBatch | None = None
 
@@ -96,7 +101,13 @@ class PerSampleGradients:
             for covered in self._survey.layers
             if any(p.requires_grad and name not in self._uncovered for name, p in covered.parameters.values())
         ]
-        verify = {name: p for name, p in self._unverified.items() if p.requires_grad}
+        if self._passes % VERIFY_EVERY == 0:
+            known = {name for covered in self._survey.layers for name, _ in covered.parameters.values()}
+            self._unverified = known - set(self._uncovered)
+        self._passes += 1
+        verify = {
+            name: self._parameters[name] for name in sorted(self._unverified) if self._parameters[name].requires_grad
+        }
         self._current = batch
         self._batches.append(batch)
         batch.attach(layers, self._survey, verify)
@@ -111,7 +122,7 @@ class PerSampleGradients:
             batch.gradients.pop(name, None)
         with self._quietly():
             for name, agrees in verified(batch).items():
-                del self._unverified[name]
+                self._unverified.discard(name)
                 if not agrees:
                     self._uncovered.setdefault(name, MISMATCH)
         batch.gradients.clear()

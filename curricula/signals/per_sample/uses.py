@@ -178,10 +178,14 @@ class MicroBatch:
 
     def note_gradient(self, use: Use, gradient: Tensor) -> None:
         """Note the gradient of the output of a call, as long as hooks are set."""
-        if self._open:
-            if use.gradient is None:
-                self.uses.append(use)
-            use.receive(gradient)
+        if not self._open:
+            return
+        if torch.is_grad_enabled():
+            reason = f"layer {use.covered.name!r} was differentiated with create_graph=True, which may lead to it again"
+            self._refused |= {name: reason for name, _ in use.parameters.values()}
+        if use.gradient is None:
+            self.uses.append(use)
+        use.receive(gradient)
 
     def note_mixing(self, name: str) -> None:
         """Note that a layer mixed the samples."""

@@ -201,6 +201,34 @@ def test_weights_that_are_used_past_their_layers_are_found_out():
     assert_agrees(per_sample, gradients(module, tokens), changes_of(module) | {"unused.bias": torch.zeros(4).double()})
 
 
+def test_a_gradient_penalty_is_found_out():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 1))
+    per_sample = PerSampleGradients(module)
+    inputs = torch.randn(4, 3, requires_grad=True)
+    with per_sample.watch(4):
+        output = module(inputs)
+        (slope,) = torch.autograd.grad(output.sum(), inputs, create_graph=True)
+        (output.square().mean() + slope.square().sum()).backward()
+    assert "differentiated with create_graph=True" in per_sample.coverage().uncovered["0.weight"]
+    assert "2.weight" in per_sample.coverage().uncovered
+
+
+def test_a_use_past_the_layer_that_begins_later_is_found_out_in_time(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr("curricula.signals.per_sample.gradients.VERIFY_EVERY", 3)
+    layer = nn.Linear(3, 3)
+    per_sample = PerSampleGradients(layer)
+    shares = []
+    for step in range(5):
+        per_sample.clear()
+        with per_sample.watch(4):
+            hidden = layer(torch.randn(4, 3))
+            (functional.linear(hidden, layer.weight) if step else hidden).square().mean().backward()
+        shares.append(per_sample.coverage().covered)
+    assert shares == [("weight", "bias")] * 3 + [("bias",)] * 2
+
+
 def test_fast_weights_are_not_the_weights():
     layer = nn.Linear(3, 3, bias=False)
     per_sample = PerSampleGradients(layer)

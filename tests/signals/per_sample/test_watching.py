@@ -182,6 +182,7 @@ def test_under_autocast_with_a_scaled_loss(dtype):
         with torch.autocast("cpu", dtype=dtype):
             loss = mean_of_squares(module(inputs)).mean()
         (loss * scale).backward()
+    scale.mul_(2)  # as a gradient scaler does after a while
     expected, changes = gradients(module, inputs), changes_of(module)
     changes_vector = torch.cat([change.flatten() for change in changes.values()])
     with torch.autocast("cpu", dtype=dtype):  # what is measured is computed in single precision all the same
