@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from curricula.signals.per_sample import terms
 from curricula.signals.per_sample.batch_axis import BatchAxis
 from curricula.signals.per_sample.coverage import Coverage, survey
+from curricula.signals.per_sample.micro_batches import check_changes, factors_of, terms_of
 from curricula.signals.per_sample.uses import MicroBatch
 from curricula.signals.per_sample.verification import MISMATCH, verified
 
@@ -37,8 +38,8 @@ class PerSampleGradients:
     batch has samples is not covered. One that is always called with something else of exactly that number of rows, such
     as prototypes of classes, is yours to name in ``exclude``.
 
-    Hooks are set between :meth:`start` and :meth:`stop` only. The inputs of the layers are held until the backward pass,
-    even where activation checkpointing would free them, and then, with the gradients of the outputs, until
+    Hooks are set between :meth:`start` and :meth:`stop` only. The inputs of the layers are held until the backward
+    pass, even where activation checkpointing would free them, and then, with the gradients of the outputs, until
     :meth:`clear`.
 
     Args:
@@ -164,8 +165,8 @@ class PerSampleGradients:
             RuntimeError: if nothing was noted, or an input of a layer was changed since.
         """
         covered = self._noted()
-        self._check(changes, covered)
-        factors = self._factors()
+        check_changes(changes, covered, self._parameters)
+        factors = factors_of(self._batches, None, self._parameters.values())
         rows = []
         with self._quietly():
             for batch in self._batches:
@@ -189,11 +190,11 @@ class PerSampleGradients:
             RuntimeError: if nothing was noted, or an input of a layer was changed since.
         """
         covered = self._noted()
-        factors = self._factors(slots)
+        factors = factors_of(self._batches, slots, self._parameters.values())
         total = torch.zeros_like(factors)
         with self._quietly():
             for name in covered:
-                if parts := self._terms(name, slots):
+                if parts := terms_of(self._batches, name, slots):
                     total += terms.squared_norms(parts).to(total)
             return total * factors.square()
 
@@ -208,11 +209,11 @@ class PerSampleGradients:
             RuntimeError: if nothing was noted, or an input of a layer was changed since.
         """
         covered = self._noted()
-        factors = self._factors(slots)
+        factors = factors_of(self._batches, slots, self._parameters.values())
         total = factors.new_zeros(len(factors), len(factors))
         with self._quietly():
             for name in covered:
-                if parts := self._terms(name, slots):
+                if parts := terms_of(self._batches, name, slots):
                     total += terms.gram(parts).to(total)
             return total * factors[:, None] * factors
 
@@ -244,52 +245,6 @@ class PerSampleGradients:
                 "nothing was noted: call start() before the forward pass and stop() after the backward pass"
             )
         return list(self.coverage().covered)
-
-    def _check(self, changes: Mapping[str, Tensor], covered: Collection[str]) -> None:
-        known = self._parameters
-        unknown, missing = sorted(set(changes) - set(known)), sorted(set(covered) - set(changes))
-        if unknown:
-            raise ValueError(f"changes has {unknown}, which are no parameters: take names of named_parameters()")
-        if missing:
-            raise ValueError(f"changes lacks {missing}: give the changes of all covered parameters, zeros where none")
-        for name, change in changes.items():
-            if change.shape != known[name].shape:
-                raise ValueError(
-                    f"the change of {name!r} has shape {tuple(change.shape)}, not {tuple(known[name].shape)}"
-                )
-
-    def _terms(self, name: str, slots: int | None) -> list[terms.Terms]:
-        """Return the gradients of a parameter in all micro-batches, in factors."""
-        batches = [
-            [
-                use.terms(attribute)
-                for use in batch.uses
-                for attribute, (own, _) in use.parameters.items()
-                if own == name
-            ]
-            for batch in self._batches
-        ]
-        if slots is None:
-            return terms.joined(batches, [batch.batch_size for batch in self._batches])
-        pooled = [[part.pooled(slots) for part in batch] for batch in batches]
-        return terms.joined(pooled, [slots] * len(pooled))
-
-    def _factors(self, slots: int | None = None) -> Tensor:
-        """Return, for every sample or slot, what leads from its part of the gradient to that of its own loss.
-
-        Its shape is that of the result, and its type.
-        """
-        dtype, device = torch.float32, torch.device("cpu")
-        for place, parameter in enumerate(self._parameters.values()):
-            dtype = torch.promote_types(dtype, parameter.dtype)
-            device = device if place else parameter.device
-        factors = []
-        for batch in self._batches:
-            if slots is not None and (slots < 1 or batch.batch_size % slots):
-                raise ValueError(f"slots is {slots}: give a divisor of the batch size, {batch.batch_size}")
-            ones = torch.ones(slots or batch.batch_size, dtype=dtype, device=device)
-            factors.append(ones * (batch.batch_size / batch.loss_scale))
-        return torch.cat(factors)
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from curricula.signals.per_sample import terms, uses
+from curricula.signals.per_sample import micro_batches, terms, uses
 from curricula.signals.per_sample.layers import convolution, embedding, linear, normalization
 from curricula.signals.per_sample.terms import OuterProducts, Rows, Vectors
 from tests.signals.per_sample.reference import assert_agrees, changes_of, gradients, measured
@@ -89,19 +89,17 @@ def uses_counted_twice(monkeypatch):
 
 
 def only_the_last_use(monkeypatch):
-    real = terms.joined
+    real = micro_batches.joined
 
     def mutant(batches, sizes):
         return real([batch[-1:] for batch in batches], sizes)
 
-    monkeypatch.setattr(terms, "joined", mutant)
+    monkeypatch.setattr(micro_batches, "joined", mutant)
 
 
 def uses_added_as_if_they_were_orthogonal(monkeypatch):
     monkeypatch.setattr(terms, "squared_norms", lambda parts: sum(part.squared_norms() for part in parts))
-    monkeypatch.setattr(
-        terms, "joined", lambda batches, sizes: [part for batch in batches for part in batch], raising=True
-    )
+    monkeypatch.setattr(micro_batches, "joined", lambda batches, sizes: [part for batch in batches for part in batch])
 
 
 def part_of_the_batch(monkeypatch):
