@@ -31,8 +31,8 @@ class PerSampleGradients:
     ``nn.GroupNorm`` and batch normalisation by running statistics, as often as they are called, with weights of their
     own or tied. :meth:`coverage` names the other parameters, with the reason; they count as if they were fixed. The sum
     over the samples is compared with the gradients that the backward pass gave to the parameters, until it agrees and
-    again every 100 passes; a parameter for which it does not is no longer covered. A sample that no backward pass reached
-    has a gradient of 0.
+    again every 100 passes; a parameter for which it does not is no longer covered. A sample that no backward pass
+    reached has a gradient of 0.
 
     Samples lie on the first axis of what layers are called with, in the order of the batch; in a model with a part that
     has ``batch_first=False``, perhaps on the second one. A layer that is called with another number of rows than the
