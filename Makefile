@@ -41,13 +41,14 @@ results: $(STAMP) ## the runs behind docs/results.md, resumable (three hours on 
 	$(BIN)/python -m examples.compare run --out runs/compare
 	$(BIN)/python -m examples.compare publish --out runs/compare --to docs/results/compare
 
-benchmark: $(STAMP) ## cost of the callback, of several ranks, of logging and of every signal, their bias, how well the cheap ones agree
+benchmark: $(STAMP) ## cost of the callback, of several ranks, of logging, of every signal and of per-sample gradients; bias and agreement of signals
 	$(BIN)/python -m tests.benchmarks.callback_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.ranks --out docs/results
 	$(BIN)/python -m tests.benchmarks.logging_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_fidelity --out docs/results
 	$(BIN)/python -m tests.benchmarks.signal_bias --out docs/results
+	$(BIN)/python -m tests.benchmarks.per_sample_cost --out docs/results
 
 dist: ## wheel and source distribution, by a build environment of which every file has a hash
 	$(PYTHON) -m venv .venv-dist
