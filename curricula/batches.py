@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
 _ATOMS = frozenset((int, float, bool, str, bytes, complex, type(None), torch.Size, torch.dtype, torch.device))
 _LEAVES = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, functools.partial, type, nn.Module, Iterator)
@@ -106,6 +107,18 @@ def attributes_of(value: Any) -> list[tuple[str, Any]]:
             if name not in ("__dict__", "__weakref__") and hasattr(value, name):
                 found[name] = getattr(value, name)
     return list(found.items())
+
+
+def samples_in(batch: Any) -> int | None:
+    """Return the number of samples in a batch: the first dimension of all its tensors; ``None`` if they have no such.
+
+    Example:
+        >>> samples_in({"inputs": torch.zeros(4, 2), "labels": (torch.zeros(4), "name")})
+        4
+    """
+    leaves = [leaf for leaf in tree_flatten(batch)[0] if isinstance(leaf, (Tensor, np.ndarray)) and leaf.ndim > 0]
+    sizes = {len(leaf) for leaf in leaves}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def alike(left: Any, right: Any) -> bool:

@@ -129,6 +129,11 @@ class Curriculum:
         return self.loader.draws_per_batch
 
     @property
+    def has_several_draws(self) -> bool:
+        """Whether a step may have several draws on this rank."""
+        return self.loader.draws_per_batch > 1 or self.loader.redraws
+
+    @property
     def batch_size(self) -> int | None:
         """Number of samples of a batch with several draws on this rank; ``None`` where it is not known."""
         return self.loader.batch_size

@@ -103,6 +103,7 @@ class Meter:
     def let_go(self) -> None:
         """Take back what was put into trainer and module for the time of the training."""
         self.probe.let_go()
+        self._signal.let_go()
         self._taken_over.close()
 
     @property
@@ -135,6 +136,9 @@ class Meter:
         if self._cost is not None:
             micro.costs = self._costs_of(batch, len(draws))
         step.add(micro)
+        if step.several:
+            step.loss_scale = (1.0 if self._amp is None else self._amp.get_scale()) / step.accumulation
+        signal.before_batch(step)
         if signal.needs_probe:
             with self._clock:
                 self.probe.keep_start(micro)
@@ -233,6 +237,7 @@ class Meter:
             outputs: of the training step.
         """
         step = self._in_hand()
+        self._signal.after_batch(step)
         if not (self.probe.is_custom and self._signal.needs_loss):
             self._take_loss(step, outputs)
         if self._manual is None:

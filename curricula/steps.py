@@ -97,6 +97,7 @@ class Steps:
                 world_size=self._ranks.number,
                 clips=self.meter.clips,
                 batch_size=curriculum.batch_size,
+                several=curriculum.has_several_draws,
             )
             self.meter.start(self.step)
         if draws not in self._draws:

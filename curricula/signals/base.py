@@ -79,6 +79,12 @@ class Signal(ABC):
                 f"{type(self).__name__} needs a target task: give CurriculumCallback(target=<name of a task>)"
             )
 
+    def before_batch(self, step: Step) -> None:  # noqa: B027 - optional: few signals look into the forward pass
+        """Prepare for the forward pass of a batch. Called before every batch of the step is trained on."""
+
+    def after_batch(self, step: Step) -> None:  # noqa: B027 - as above
+        """Take back what :meth:`before_batch` did. Called when the batch was trained on."""
+
     def after_backward(self, step: Step) -> None:  # noqa: B027 - optional: most signals look at whole steps
         """Measure with the gradients of the micro-batches so far. Called after every backward pass of the step."""
 
@@ -102,6 +108,9 @@ class Signal(ABC):
             NotImplementedError: if the signal cannot tell the draws of a step apart; training does not start with it.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot tell the draws of a step apart")
+
+    def let_go(self) -> None:  # noqa: B027 - optional: most signals leave the module alone
+        """Take back what was put into the module. Called when a training is over, also by an error."""
 
     def reset(self) -> None:  # noqa: B027 - optional: most signals remember nothing
         """Forget everything. Called when a training begins that does not go on from another."""

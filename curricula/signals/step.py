@@ -29,28 +29,34 @@ class Step(StepGradients):
         module: the module in training.
         tasks: names of all tasks, in the order of the arms.
         target: name of the target task, or ``None``.
+        batch_size: samples of a batch; ``None`` if unknown.
         accumulation: micro-batches that the trainer accumulates into a step; the last step of an epoch may have fewer.
         clips: whether the trainer may change the gradients between ``before_step`` and the optimiser's step.
         gradients_stay: whether nothing at all writes to the gradients until ``after_step``. If not, a signal that needs
             them there keeps copies: the trainer clips them, the optimiser or a second backward pass may write to them.
         task_in_hand: name of the task of the batch that is trained on, sampled or evaluated; the names of its slots'
             tasks where it has several.
+        several: whether steps of this training may have several draws.
+        loss_scale: what the loss of the batch in hand is multiplied by before its backward pass: the scale of automatic
+            mixed precision, and 1 over the micro-batches that the trainer accumulates.
         world_size: ranks whose gradients are averaged.
         notes: a place for the signal to keep what it measured in ``before_step`` until ``after_step``.
         closed: whether the draws were rewarded or discarded; nothing can be measured any more.
     """
 
     __slots__ = (
-        "_batch_size",
         "_probe",
         "_sample",
         "_sampled",
         "_seed",
         "accumulation",
+        "batch_size",
         "clips",
         "closed",
+        "loss_scale",
         "micro_batches",
         "notes",
+        "several",
         "target",
         "task_in_hand",
         "tasks",
@@ -70,6 +76,7 @@ class Step(StepGradients):
         world_size: int = 1,
         clips: bool = False,
         batch_size: int | None = None,
+        several: bool = False,
     ) -> None:
         super().__init__(module)
         self.tasks = tasks
@@ -82,7 +89,9 @@ class Step(StepGradients):
         self.task_in_hand: InHand = ()
         self.notes: dict[str, Any] = {}
         self._probe = probe
-        self._batch_size = batch_size
+        self.batch_size = batch_size
+        self.several = several
+        self.loss_scale = 1.0
         self.closed = False
         self.micro_batches = MicroBatches()
         self._sampled: list[tuple[Any, InHand]] = []
@@ -195,7 +204,7 @@ class Step(StepGradients):
         slots = len(micro.draws)
         if slots == 1:
             return [self._loss_of(batch, micro)]
-        return slot_means(self._probe.losses(batch, micro.batch_idx, micro.start, self._batch_size), slots)
+        return slot_means(self._probe.losses(batch, micro.batch_idx, micro.start, self.batch_size), slots)
 
     def _loss_of(self, batch: Any, micro: MicroBatch) -> float:
         loss = self._probe.loss(batch, micro.batch_idx, micro.start)
