@@ -53,6 +53,7 @@ class ChangingLoader(AttachedLoader):
                 ``steps_per_epoch``, or the bandit cannot change its arms.
 
         Example:
+            >>> from curricula import CurriculumLoader
             >>> loader = CurriculumLoader({"easy": [1.0, 2.0]}, batch_size=2, steps_per_epoch=10)
             >>> loader.add_task("hard", [3.0, 4.0])
             >>> loader.names

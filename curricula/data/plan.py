@@ -143,8 +143,7 @@ class Plan:
 
     def any_removed(self, draws: Draws) -> bool:
         """Tell whether a task of these draws is not drawn any more."""
-        removed = self.teacher.is_removed
-        return any(removed(draw.arm) for draw in draws)
+        return any(map(self.teacher.is_removed, [draw.arm for draw in draws]))
 
     def _read(self, draws: Draws, visits: list[int]) -> Read | MixedRead:
         """Return what this process is to read, and count the visits of all draws."""

@@ -12,13 +12,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from curricula import CurriculumLoader, Teacher
 from curricula.bandits import Exp3S, FixedPolicy
 from curricula.data import TaskError
 from curricula.rewards import QuantileScaler
-from tests.models import Rows, StreamedRows, tasks_of_rows
+from tests.models import Linear, Rows, StreamedRows, noisy_tasks, tasks_of_rows, trainer
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=20)
 
@@ -311,6 +312,28 @@ def test_a_limit_repeats_the_first_slots_of_every_task(workers):
         first = free[task][: 2 * 6]
         assert len(limited[task]) > 15
         assert limited[task] == [first[k % len(first)] for k in range(len(limited[task]))]
+
+
+def test_a_training_without_a_callback_is_resumed_exactly(tmp_path):
+    class Seeing(Linear):
+        def __init__(self):
+            super().__init__(4)
+            self.seen = []
+
+        def training_step(self, batch, batch_idx):
+            self.seen.append([part.tolist() for part in batch])
+            return super().training_step(batch, batch_idx)
+
+    def fit(**options):
+        model = Seeing()
+        loader = CurriculumLoader(noisy_tasks(), batch_size=8, draws_per_batch=4, steps_per_epoch=5)
+        saving = ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1, filename="{step}")
+        trainer(saving, max_epochs=2, enable_checkpointing=True).fit(model, loader, **options)
+        return model.seen
+
+    whole = fit()
+    assert len(whole) == 10
+    assert fit(ckpt_path=tmp_path / "step=3.ckpt") == whole[3:]
 
 
 # ---------------------------------------------------------------- when draws are made

@@ -69,6 +69,19 @@ def test_a_place_counted_in_other_visits_leaves_nothing_out(shape, visit, before
     assert seen - now < again <= seen, "it begins at the same sample, or less than a visit before"
 
 
+@SETTINGS
+@given(orders, st.integers(0, 60), st.integers(1, 6), st.integers(1, 6))
+def test_what_a_pass_leaves_out_is_no_place_that_is_gone_back_to(shape, visit, before, now):
+    size, *_, seed = shape
+    size += 12  # a batch at least
+    old, new = MapSource("task", size, before, True, True, seed), SlotOrder("task", size, now, True, True, seed)
+    passes = visit // (size // before)
+    samples = visit % (size // before) * before
+    assert visit_after(new, visit, before, 1, slots=False) == (passes * size + samples) // now
+    back = visit_after(old, visit, now, 1, slots=True)
+    assert back // (size // before) in (visit * now // size, visit * now // size + 1)
+
+
 def test_a_task_of_another_size_begins_its_next_pass():
     order = SlotOrder("task", 5, 2, False, False, 0)
     assert [order.indices(visit, 0, 1) for visit in range(3)] == [[0, 1], [2, 3], [4, 0]]

@@ -64,8 +64,9 @@ def visit_after(order: MapSource, visit: int, total: int, world_size: int, *, sl
     if slots:
         passes, samples = divmod(since * total, size)
     else:
-        passes, batches = divmod(since, -(-size // total))
+        passes, batches = divmod(since, max(1, size // total) if order.drop_last else -(-size // total))
         samples = min(batches * total, size)
     if fills_slots:
         return first_visit + (passes * size + samples) // now
-    return first_visit + passes * order.batches_per_pass(world_size) + samples // now
+    batches_now = order.batches_per_pass(world_size)
+    return first_visit + passes * batches_now + min(samples // now, batches_now)
