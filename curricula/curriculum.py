@@ -16,7 +16,6 @@ from curricula.data.loader import CurriculumLoader
 from curricula.data.samples import HELD_OUT_TARGET
 from curricula.handover import Handover
 from curricula.ledger import Ledger
-from curricula.manual_steps import ManualSteps
 from curricula.rewards import RewardScaler
 from curricula.setups import check_reload, measured_signal
 from curricula.signals.base import Signal
@@ -124,30 +123,15 @@ class Curriculum:
         return tuple(name for name in self.teacher.tasks if name not in removed) if removed else self.teacher.tasks
 
     @property
-    def slots(self) -> int:
-        """Number of draws of a batch on this rank."""
-        return self.loader.draws_per_batch
-
-    @property
     def has_several_draws(self) -> bool:
         """Whether a step may have several draws on this rank."""
         return self.loader.draws_per_batch > 1 or self.loader.redraws
 
     @property
-    def batch_size(self) -> int | None:
-        """Number of samples of a batch with several draws on this rank; ``None`` where it is not known."""
-        return self.loader.batch_size
-
-    @property
     def arrived(self) -> tuple[Draw, ...] | None:
         """This rank's draws of a batch that was delivered, and that no step has begun with yet."""
         arrived = None if self._loader is None else self._loader.arrived
-        return None if arrived is None else self.own(arrived)
-
-    def own(self, draws: tuple[Draw, ...]) -> tuple[Draw, ...]:
-        """Return those of a batch's draws that are this rank's."""
-        slots = self.slots
-        return draws if len(draws) == slots else draws[self.place * slots : (self.place + 1) * slots]
+        return None if arrived is None else self.loader.own_draws(arrived)
 
     def _looked_up(self, name: str) -> Ledger:
         if self._loader is None:
@@ -206,10 +190,6 @@ class Curriculum:
             self._attach(trainer, loader)
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
-
-    def manual_steps(self, trainer: pl.Trainer) -> ManualSteps:
-        """Return what watches over the steps of a module that optimises manually."""
-        return ManualSteps(trainer.optimizers, self.batches_per_draw, planned_ahead=self.loader.plans_ahead)
 
     def end(self, trainer: pl.Trainer) -> None:
         """Leave the curriculum to the process that started this one."""

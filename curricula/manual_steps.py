@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
 
-import torch
+import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
+from torch.optim import Optimizer
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class ManualSteps:
 
     def __init__(
         self,
-        optimizers: Sequence[torch.optim.Optimizer],
+        optimizers: Sequence[Optimizer],
         batches_per_draw: int | None,
         *,
         planned_ahead: bool,
@@ -80,7 +83,7 @@ class ManualSteps:
             if place not in self._clean and not has_gradients(optimizer):
                 self._clean.add(place)
 
-    def before_step(self, optimizer: torch.optim.Optimizer, tasks: str) -> None:
+    def before_step(self, optimizer: Optimizer, tasks: str) -> None:
         """Refuse a step on gradients that were begun before the draw.
 
         Args:
@@ -149,11 +152,40 @@ class ManualSteps:
         return [(0, 0) if gradient is None else (id(gradient), gradient._version) for gradient in found]
 
 
-def has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+def watch_by_hand(
+    trainer: pl.Trainer, clips: Callable[[Optimizer], None], steps: Callable[[Optimizer], None]
+) -> ExitStack:
+    """Learn of what a module does by hand with its optimisers.
+
+    Args:
+        trainer: in training.
+        clips: told of an optimiser whose gradients are about to be clipped.
+        steps: told of an optimiser that has made a step.
+
+    Returns:
+        Ends it when closed.
+    """
+    plugin, undo = trainer.precision_plugin, ExitStack()
+    clip = plugin.clip_gradients
+
+    def keep_and_clip(*arguments: Any, **options: Any) -> Any:
+        for found in (*arguments, *options.values()):
+            if isinstance(found, Optimizer):
+                clips(found)
+        return clip(*arguments, **options)
+
+    vars(plugin)["clip_gradients"] = keep_and_clip
+    undo.callback(vars(plugin).pop, "clip_gradients", None)
+    for optimizer in trainer.optimizers:
+        undo.callback(optimizer.register_step_post_hook(lambda stepped, *_: steps(stepped)).remove)
+    return undo
+
+
+def has_gradients(optimizer: Optimizer) -> bool:
     """Tell whether any parameter of the optimiser has a gradient other than 0."""
     gradients = [parameter.grad for parameter in _parameters(optimizer) if parameter.grad is not None]
     return any(bool((gradient.coalesce().values() if gradient.is_sparse else gradient).any()) for gradient in gradients)
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from curricula.agreement import Outcome
-from curricula.checks import as_number
 from curricula.data.options import Cost
-from curricula.manual_steps import ManualSteps
+from curricula.manual_steps import ManualSteps, watch_by_hand
+from curricula.measures import costs_of, losses_of, progress_of, take_losses
 from curricula.signals.base import Signal
 from curricula.signals.kept_gradients import gradients_stay, overrides
-from curricula.signals.micro_batch import MicroBatch, slot_means
-from curricula.signals.probe import Probe, as_loss, as_losses
+from curricula.signals.micro_batch import MicroBatch
+from curricula.signals.probe import Probe, as_loss
 from curricula.signals.step import Step
 from curricula.trainers import clips_gradients, unscales_itself
 
@@ -80,25 +80,9 @@ class Meter:
         # A module that clears its gradients itself may step on those of another draw under automatic optimisation too.
         clears = manual is None and overrides(module, "optimizer_zero_grad")
         self._watch = ManualSteps(trainer.optimizers, None, planned_ahead=False, automatic=True) if clears else None
-        self._taken_over = self._watch_manual() if manual is not None else ExitStack()
-
-    def _watch_manual(self) -> ExitStack:
-        """Learn of clipping and of steps by hand, until training is over."""
-        plugin, undo = self._trainer.precision_plugin, ExitStack()
-        clip = plugin.clip_gradients
-
-        def keep_and_clip(*arguments: Any, **options: Any) -> Any:
-            for found in (*arguments, *options.values()):
-                if isinstance(found, Optimizer):
-                    self._keep_unclipped(found)
-            return clip(*arguments, **options)
-
-        vars(plugin)["clip_gradients"] = keep_and_clip
-        undo.callback(vars(plugin).pop, "clip_gradients", None)
-        for optimizer in self._trainer.optimizers:
-            hook = optimizer.register_step_post_hook(lambda stepped, *_: self.after_step(stepped))
-            undo.callback(hook.remove)
-        return undo
+        self._taken_over = ExitStack()
+        if manual is not None:
+            self._taken_over = watch_by_hand(trainer, clips=self._keep_unclipped, steps=self.after_step)
 
     def let_go(self) -> None:
         """Take back what was put into trainer and module for the time of the training."""
@@ -134,7 +118,7 @@ class Meter:
             self._watch.start_batch(new_draw=step.num_micro_batches == 0)
         micro = MicroBatch(batch, batch_idx, draws)
         if self._cost is not None:
-            micro.costs = self._costs_of(batch, len(draws))
+            micro.costs = costs_of(self._cost, batch, len(draws), self._batch_size)
         step.add(micro)
         if step.several:
             step.loss_scale = (1.0 if self._amp is None else self._amp.get_scale()) / step.accumulation
@@ -149,17 +133,6 @@ class Meter:
                     micro.loss = micro.losses.mean()
                 else:
                     micro.loss = self.probe.loss(batch, batch_idx, micro.start)
-
-    def _costs_of(self, batch: Any, slots: int) -> list[float]:
-        cost: Any = None if self._cost is None else self._cost(batch)
-        if slots > 1 and isinstance(cost, Tensor) and cost.ndim == 1:
-            if self._batch_size is not None and len(cost) != self._batch_size:
-                raise ValueError(
-                    f"cost(batch) must be one number, or one per sample, shape ({self._batch_size},), got shape "
-                    f"({len(cost)},)"
-                )
-            return slot_means(cost, slots)
-        return [as_number("cost(batch)", cost)] * slots
 
     def before_backward(self, loss: Tensor) -> None:
         """Keep the loss at the old parameters, where the optimiser may compute others at other parameters."""
@@ -246,8 +219,7 @@ class Meter:
 
     def _take_loss(self, step: Step, outputs: Any) -> None:
         batches, repeated = step.micro_batches, self._repeated and self._stepped and self._manual is None
-        if len(batches.last.draws) > 1:
-            self._take_losses(batches.last, outputs, repeated=repeated)
+        take_losses(batches.last, outputs, self._batch_size, repeated=repeated)
         if repeated:
             outputs = self._first_loss
         try:
@@ -266,18 +238,6 @@ class Meter:
             parts = self._trainer.accumulate_grad_batches
             batches.set_loss(loss if parts == 1 else loss * parts)
 
-    def _take_losses(self, micro: MicroBatch, outputs: Any, *, repeated: bool) -> None:
-        if not (isinstance(outputs, Mapping) and "losses" in outputs):
-            return
-        if repeated:
-            micro.no_losses = (
-                "the optimiser evaluates a batch with samples of several draws several times in a step, and only the "
-                "losses of the last time are known: define `curriculum_loss(self, batch, batch_idx)` in the module, "
-                "which returns one loss per sample, a tensor of shape (batch,)"
-            )
-        else:
-            micro.losses = as_losses(outputs, "training_step", self._batch_size)
-
     def measure(self, *, always: bool) -> list[Outcome]:
         """Return what each of this rank's draws of the step in hand came to, once it is over.
 
@@ -287,40 +247,19 @@ class Meter:
         step = self._in_hand()
         # Where gradients overflowed (automatic mixed precision), the optimiser step was skipped.
         stepped = self._any_step and (self._amp is None or self._amp.get_scale() >= self._scale)
-        losses, decisive = self._losses(step)
+        losses, decisive = losses_of(step)
         matters = self._signal.needs_loss or step.micro_batches.has_loss
         known = [stepped and (not matters or math.isfinite(loss)) for loss in decisive]
         progress: Sequence[float | None] = [math.nan] * len(known)
         if any(known) or (always and self._any_step):
             with self._clock:
-                progress = self._progress(step)
+                progress = progress_of(step, self._signal)
         self._stepped = False
         costs = step.micro_batches.of_draws(lambda micro: micro.costs, unknown=1.0)
         return [
             Outcome(each if is_known else math.nan, cost, loss, stepped)
             for each, is_known, cost, loss in zip(progress, known, costs, losses, strict=True)
         ]
-
-    def _losses(self, step: Step) -> tuple[list[float], list[float]]:
-        """Return the loss of each draw, NaN where only that of its batch is known, and the loss that must be finite."""
-        batches = step.micro_batches
-        if len(step.draws) == 1:
-            return [step.loss], [step.loss]
-        losses = batches.of_draws(MicroBatch.draw_losses)
-        if batches.tells_samples_apart:
-            return losses, losses
-        return losses, batches.of_draws(MicroBatch.batch_losses)
-
-    def _progress(self, step: Step) -> list[float | None]:
-        name, number = type(self._signal).__name__, len(step.draws)
-        found = [self._signal.after_step(step)] if number == 1 else list(self._signal.after_step_per_draw(step))
-        if len(found) != number:
-            raise ValueError(
-                f"{name}.after_step_per_draw() must return one progress for each of the step's {number} draws, got "
-                f"{len(found)}"
-            )
-        what = f"after_step{'_per_draw' if number > 1 else ''}() of the signal"
-        return [None if progress is None else as_number(what, progress) for progress in found]
 
     def check_loss(self) -> None:
         """Refuse a training step that returns something, but no loss, to a signal that needs one.

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from curricula.agreement import Ranks
 from curricula.curriculum import Curriculum
 from curricula.data.options import Cost
+from curricula.manual_steps import ManualSteps
 from curricula.meter import Meter
 from curricula.signals.base import Signal
 from curricula.signals.step import InHand, Step, in_hand
@@ -60,12 +61,17 @@ class Steps:
             module,
             curriculum.measured,
             cost,
-            curriculum.batch_size,
+            curriculum.loader.batch_size,
             owner=owner,
             clock=self._loggers.signal_time,
-            manual=None if module.automatic_optimization else curriculum.manual_steps(trainer),
+            manual=None if module.automatic_optimization else self._manual_steps(),
         )
         self._progress_bar = ProgressBarEntry(trainer, self._progress_bar_items)
+
+    def _manual_steps(self) -> ManualSteps:
+        curriculum = self._curriculum
+        ahead = curriculum.loader.plans_ahead
+        return ManualSteps(self._trainer.optimizers, curriculum.batches_per_draw, planned_ahead=ahead)
 
     @property
     def task(self) -> InHand | None:
@@ -96,13 +102,13 @@ class Steps:
                 accumulation=self._trainer.accumulate_grad_batches,
                 world_size=self._ranks.number,
                 clips=self.meter.clips,
-                batch_size=curriculum.batch_size,
+                batch_size=curriculum.loader.batch_size,
                 several=curriculum.has_several_draws,
             )
             self.meter.start(self.step)
         if draws not in self._draws:
             self._draws.append(draws)
-        self.draws = curriculum.own(draws)
+        self.draws = curriculum.loader.own_draws(draws)
         self.meter.start_batch(batch, batch_idx, self.draws)
 
     def _continues(self, step: Step, draws: tuple[Draw, ...], batch_idx: int) -> bool:
@@ -114,7 +120,7 @@ class Steps:
 
     def _all_draws(self) -> list[tuple[Draw, ...]]:
         """Return the draws of the step, for each rank that has draws of its own."""
-        slots = self._curriculum.slots
+        slots = self._curriculum.loader.draws_per_batch
         starts = range(0, len(self._draws[0]), slots)
         return [tuple(draw for draws in self._draws for draw in draws[start : start + slots]) for start in starts]
 

@@ -69,6 +69,7 @@ def test_imports_point_downwards_only():
         "trainers",
         "setups",
         "manual_steps",
+        "measures",
         "meter",
         "checkpoint",
         "ledger",

@@ -1,0 +1,94 @@
+"""What a batch cost, which losses its draws had, and what they taught: the numbers that a meter asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from curricula.checks import as_number
+from curricula.data.options import Cost
+from curricula.signals.base import Signal
+from curricula.signals.micro_batch import MicroBatch, slot_means
+from curricula.signals.probe import as_losses
+from curricula.signals.step import Step
+
+_OF_THE_LAST_TIME = (
+    "the optimiser evaluates a batch with samples of several draws several times in a step, and only the losses of the "
+    "last time are known: define `curriculum_loss(self, batch, batch_idx)` in the module, which returns one loss per "
+    "sample, a tensor of shape (batch,)"
+)
+
+
+def costs_of(cost: Cost, batch: Any, slots: int, batch_size: int | None) -> list[float]:
+    """Return the cost of each draw of a batch.
+
+    Args:
+        cost: from a batch to one number, or with several slots to one per sample.
+        batch: as the training step is given it.
+        slots: one per draw.
+        batch_size: samples of the batch; ``None`` if unknown.
+
+    Raises:
+        TypeError: if the cost is no number.
+        ValueError: if it is of another number of samples.
+    """
+    found: Any = cost(batch)
+    if slots == 1 or not isinstance(found, Tensor) or found.ndim != 1:
+        return [as_number("cost(batch)", found)] * slots
+    if batch_size is not None and len(found) != batch_size:
+        raise ValueError(
+            f"cost(batch) must be one number, or one per sample, shape ({batch_size},), got shape ({len(found)},)"
+        )
+    return slot_means(found, slots)
+
+
+def take_losses(micro: MicroBatch, outputs: Any, batch_size: int | None, *, repeated: bool) -> None:
+    """Keep the losses of the samples, if the training step has returned some and the batch has several draws.
+
+    Args:
+        micro: the batch.
+        outputs: of the training step.
+        batch_size: samples of the batch; ``None`` if unknown.
+        repeated: whether the optimiser has evaluated the batch several times, at other parameters.
+
+    Raises:
+        RuntimeError: if they are not one per sample.
+    """
+    if len(micro.draws) == 1 or not (isinstance(outputs, Mapping) and "losses" in outputs):
+        return
+    if repeated:
+        micro.no_losses = _OF_THE_LAST_TIME
+    else:
+        micro.losses = as_losses(outputs, "training_step", batch_size)
+
+
+def losses_of(step: Step) -> tuple[list[float], list[float]]:
+    """Return the loss of each draw, NaN where only that of its batch is known, and the one that must be finite."""
+    batches = step.micro_batches
+    if len(step.draws) == 1:
+        return [step.loss], [step.loss]
+    losses = batches.of_draws(MicroBatch.draw_losses)
+    return losses, losses if batches.tells_samples_apart else batches.of_draws(MicroBatch.batch_losses)
+
+
+def progress_of(step: Step, signal: Signal) -> list[float | None]:
+    """Return the progress of each draw of a step that was made.
+
+    Raises:
+        TypeError: if the signal returns something else than numbers and ``None``.
+        ValueError: if it returns another number of them than there are draws.
+    """
+    number = len(step.draws)
+    if number == 1:
+        progress = signal.after_step(step)
+        return [None if progress is None else as_number("after_step() of the signal", progress)]
+    found = list(signal.after_step_per_draw(step))
+    if len(found) != number:
+        raise ValueError(
+            f"{type(signal).__name__}.after_step_per_draw() must return one progress for each of the step's {number} "
+            f"draws, got {len(found)}"
+        )
+    what = "after_step_per_draw() of the signal"
+    return [None if progress is None else as_number(what, progress) for progress in found]
