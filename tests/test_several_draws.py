@@ -413,8 +413,8 @@ def test_signals_of_losses_per_sample_can_and_those_of_whole_steps_cannot():
     assert {"TargetPredictionGain", "MeanPredictionGain", "GradientPredictionGain"} <= {
         kind.__name__ for kind in refused()
     }
-    assert PredictionGain.per_draw
-    assert SelfPredictionGain.per_draw
+    for kind in (PredictionGain, SelfPredictionGain, signals.FirstOrderPredictionGain):
+        assert kind.per_draw
 
 
 @pytest.mark.parametrize("name", ["MeanPredictionGain", "TargetPredictionGain", "GradientPredictionGain", "L2Gain"])

@@ -81,6 +81,7 @@ CASES = {
     ),
     "draws of every step": Case(accumulate=3, loader={"redraw": "step"}, every=2),
     "a fixed policy": Case(signal=signals.GradientPredictionGain, bandit=FixedPolicy.uniform, every=2),
+    "first-order gains": Case(signal=signals.FirstOrderPredictionGain, every=4),
     "workers": Case(loader={"num_workers": 1}, every=12),
 }
 
