@@ -12,12 +12,13 @@ import pytorch_lightning as pl
 
 from curricula.bandits import Exp3S
 from curricula.signals.base import Signal
-from curricula.testing.contract import Contract, refused
-from curricula.testing.training import Noisy, Save, Spoil, Training, regressions, train
+from curricula.testing.contract import Contract, does_not_apply, refused
+from curricula.testing.training import Noisy, NoisyPerSample, Save, Spoil, Training, regressions, train
 
 STEPS = 20
 SPOILED = 5
 SAVED = 7
+DRAWS = 4
 
 
 class SignalContract(Contract):
@@ -43,6 +44,13 @@ class SignalContract(Contract):
         It may be of ``pytorch_lightning`` or of ``lightning.pytorch``.
         """
         return Noisy()
+
+    def model_of_samples(self) -> pl.LightningModule:
+        """Return a new module that the signal can work with and that gives a loss for every sample.
+
+        For signals that tell the draws of a step apart; by default the one of :meth:`model` with such losses.
+        """
+        return NoisyPerSample()
 
     def tasks(self) -> Mapping[str, Any]:
         """Return tasks for the module, as for :class:`~curricula.CurriculumLoader`; by default four regressions."""
@@ -115,6 +123,21 @@ class SignalContract(Contract):
         """Both where the trainer changes the gradients between ``before_step`` and the step."""
         self._check_progress(self._check_untouched(gradient_clip_val=0.1))
 
+    # ---------------------------------------------------------------- several draws
+
+    def test_with_several_draws_it_tells_them_apart_and_leaves_no_trace(self) -> None:
+        """Four draws in a batch: a finite number for each, not the same for all, and the training as it is."""
+        if not self.make().per_draw:
+            does_not_apply("the signal cannot tell the draws of a step apart")
+        without, own = (self._train_mixed(signal) for signal in (None, self.make()))
+        _check_same(without, own)
+        progress = own.progress
+        assert len(progress) == STEPS * DRAWS, f"{STEPS * DRAWS} draws must have as many numbers, got {len(progress)}"
+        assert self._known(progress), f"the progress of every draw must be finite, got {progress}"
+        steps = [progress[first : first + DRAWS] for first in range(0, len(progress), DRAWS)]
+        alike = sum(len(set(step)) == 1 for step in steps)
+        assert alike < STEPS // 2, f"progress must tell the draws of a step apart, got {steps}"
+
     # ---------------------------------------------------------------- trouble
 
     def test_a_loss_that_is_not_finite_is_a_step_that_teaches_nothing(self) -> None:
@@ -161,6 +184,10 @@ class SignalContract(Contract):
             **{**self.options(), **options},
         )
 
+    def _train_mixed(self, signal: Signal | None) -> Training:
+        options = {"target": self.target(), "seed": self.seed, "steps": STEPS, **self.options()}
+        return train(signal, self.model_of_samples, self.tasks(), draws_per_batch=DRAWS, **options)
+
     def _check_progress(self, training: Training) -> None:
         progress = training.progress
         assert len(progress) == STEPS, f"{STEPS} steps must have {STEPS} numbers, got {len(progress)}"
@@ -172,11 +199,15 @@ class SignalContract(Contract):
 
     def _check_untouched(self, **options: Any) -> Training:
         without, own = self._train(None, **options), self._train(self.make(), **options)
-        assert len(own.traces) == len(without.traces), "a signal must not change the number of batches"
-        for batch, (expected, found) in enumerate(zip(without.traces, own.traces, strict=True)):
-            other = _different(expected, found)
-            assert not other, f"a signal must leave the training as it is; after batch {batch} these differ: {other}"
+        _check_same(without, own)
         return own
+
+
+def _check_same(without: Training, own: Training) -> None:
+    assert len(own.traces) == len(without.traces), "a signal must not change the number of batches"
+    for batch, (expected, found) in enumerate(zip(without.traces, own.traces, strict=True)):
+        other = _different(expected, found)
+        assert not other, f"a signal must leave the training as it is; after batch {batch} these differ: {other}"
 
 
 def _different(expected: dict[str, str], found: dict[str, str]) -> list[str]:

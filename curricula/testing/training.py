@@ -51,6 +51,17 @@ class Noisy(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-2)
 
 
+class NoisyPerSample(Noisy):
+    """The same with a loss for every sample."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the squared error, and that of every sample."""
+        inputs, targets = batch
+        losses = (self.network(inputs) - targets).square().flatten(1).mean(dim=1)
+        self.log("loss", losses.mean(), on_step=True, on_epoch=True)
+        return {"loss": losses.mean(), "losses": losses}
+
+
 def regressions() -> dict[str, TensorDataset]:
     """Return four tasks of four inputs and one target, no two samples alike."""
     numbers = torch.Generator().manual_seed(0)
@@ -195,6 +206,7 @@ def train(
     seed: int = 0,
     steps: int = 20,
     checkpoint: Path | None = None,
+    draws_per_batch: int = 1,
     **options: Any,
 ) -> Training:
     """Train for so many steps, with a signal or without; all global random streams are put back afterwards.
@@ -209,9 +221,10 @@ def train(
         seed: of the draws and of the global random streams.
         steps: of the optimiser.
         checkpoint: to resume from.
+        draws_per_batch: of the loader.
         options: of the trainer.
     """
-    loader = CurriculumLoader(tasks, batch_size=8, steps_per_epoch=10, seed=seed)
+    loader = CurriculumLoader(tasks, batch_size=8, draws_per_batch=draws_per_batch, steps_per_epoch=10, seed=seed)
     callback, witness = None, Witness()
     if signal is None:
         micro_batches = int(options.get("accumulate_grad_batches", 1))

@@ -180,6 +180,42 @@ class ClipsByItself(FallOfTheLoss):
             torch.nn.utils.clip_grad_norm_(step.parameters(), 0.01)
 
 
+# Several draws.
+
+
+class TellsApart(FallOfTheLoss):
+    """Prediction gain of every draw, once more."""
+
+    def before_step(self, step):
+        step.notes["old"] = step.probe_losses()
+
+    def after_step(self, step):
+        return self.after_step_per_draw(step)[0]
+
+    def after_step_per_draw(self, step):
+        return [old - new for old, new in zip(step.notes["old"], step.probe_losses(), strict=True)]
+
+
+class GivesAllTheSame(TellsApart):
+    def after_step_per_draw(self, step):
+        gains = super().after_step_per_draw(step)
+        return [sum(gains) / len(gains)] * len(gains)
+
+
+class SeesTheFirstDrawOnly(TellsApart):
+    def after_step_per_draw(self, step):
+        gains = super().after_step_per_draw(step)
+        return gains[:1] + [math.nan] * (len(gains) - 1)
+
+
+class TrainsOnSeveralDraws(TellsApart):
+    def after_step_per_draw(self, step):
+        if len(step.draws) > 1:
+            with torch.no_grad():
+                step.parameters()[0].add_(1e-6)
+        return super().after_step_per_draw(step)
+
+
 # Trouble.
 
 
@@ -237,6 +273,9 @@ CAUGHT: dict[type[FallOfTheLoss], list[str]] = {
     KeepsItsNotesInTheModule: ["test_it_leaves_the_training_as_it_is"],
     DoublesWhatIsAccumulated: ["test_under_accumulation_it_measures_every_step_and_leaves_no_trace"],
     ClipsByItself: ["test_under_clipping_it_measures_every_step_and_leaves_no_trace"],
+    GivesAllTheSame: ["test_with_several_draws_it_tells_them_apart_and_leaves_no_trace"],
+    SeesTheFirstDrawOnly: ["test_with_several_draws_it_tells_them_apart_and_leaves_no_trace"],
+    TrainsOnSeveralDraws: ["test_with_several_draws_it_tells_them_apart_and_leaves_no_trace"],
     StopsAtNaN: ["test_a_loss_that_is_not_finite_is_a_step_that_teaches_nothing"],
     NaNSticks: ["test_a_loss_that_is_not_finite_is_a_step_that_teaches_nothing"],
     DoesNotSayWhatItNeeds: ["test_it_says_what_it_needs"],
@@ -257,6 +296,7 @@ FACETS = {
 
 def test_a_signal_without_bugs_passes():
     assert Of(FallOfTheLoss).failures() == {}
+    assert Of(TellsApart).failures() == {}
 
 
 @pytest.mark.parametrize(
