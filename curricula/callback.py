@@ -40,7 +40,8 @@ class CurriculumCallback(pl.Callback):
         scaler: progress rate to reward in ``[-1, 1]``; default :class:`~curricula.rewards.QuantileScaler`.
         cost: from the batch of a step to its cost, a finite number ``> 0``; progress is divided by it (by the mean over
             the micro-batches under accumulation). ``None``: 1, right for losses that are means over the batch and the
-            sequence. For a loss that is a sum over the sequence, return its length.
+            sequence. For a loss that is a sum over the sequence, return its length. Where a batch has several draws it
+            may return one number per sample, shape ``(batch,)``.
         target: name of the task that matters most, for signals that need it and for the plots; or held-out data (a
             dataset or a loader) that are not trained on, for signals that need a target.
         seed: of the draws, in ``[0, 2**64)``.
@@ -61,7 +62,8 @@ class CurriculumCallback(pl.Callback):
     Raises:
         TypeError: if an argument is of another kind; a class in place of an instance is told apart.
         MisconfigurationException: when training starts, if the trainer has no ``CurriculumLoader``, ``target`` names
-            no task, or the signal needs something that the module or the callback does not have.
+            no task, the signal needs something that the module or the callback does not have, or it cannot tell the
+            several draws of a step apart.
 
     Source: Graves et al. 2017, Algorithm 1.
 

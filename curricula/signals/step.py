@@ -159,6 +159,11 @@ class Step(StepGradients):
         return self.micro_batches.of_draws(MicroBatch.draw_losses)
 
     @property
+    def cost(self) -> float:
+        """Cost of the step; the mean over micro-batches under accumulation."""
+        return mean([mean(micro.costs) for micro in self.micro_batches])
+
+    @property
     def num_micro_batches(self) -> int:
         """Micro-batches of the step so far, on this rank."""
         return len(self.micro_batches)
