@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 from torch.utils.data import Dataset, default_collate, default_convert, get_worker_info
 
 from curricula.data.faults import Failure, NoBatchError, failure, no_batch
 from curricula.data.sources.modes import grad_modes, restore_grad_modes
+from curricula.data.sources.seeding import seed_process
 from curricula.data.tasks import Task
 
 
@@ -74,7 +72,7 @@ class TaskDataset(Dataset[Any]):
 
     def _batch(self, read: Read, indices: list[int]) -> tuple[Any, Failure | None]:
         if read.seed is not None and get_worker_info() is not None:
-            _seed_process(read.seed)
+            seed_process(read.seed)
         task = self._tasks[read.arm]
         where = f"while reading the samples {indices}"
         try:
@@ -134,12 +132,6 @@ class TaskDataset(Dataset[Any]):
         if batch is None and error is not None:
             raise error.raised(self._names[read.arm])
         return batch
-
-
-def _seed_process(seed: int) -> None:
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the stream that tasks draw from
 
 
 def as_it_is(batch: Any) -> Any:
