@@ -65,7 +65,9 @@ class CounterGenerator:
         return self._generator
 
     def _at(self, seed: int, stream: Stream, position: int, lane: int) -> np.random.Generator:
-        self._origin["state"]["key"][:] = seed, stream
+        key = self._origin["state"]["key"]
+        key[0] = seed
+        key[1] = stream
         return self.at(position, lane)
 
 

@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curricula.bandits import FixedPolicy
@@ -113,6 +113,7 @@ def numbers_for(policy):
     return [float(number) for number in near if 0.0 <= number < 1.0] + [0.0, math.nextafter(1.0, 0.0)]
 
 
+@settings(derandomize=True, deadline=None, database=None)
 @given(
     weights=st.lists(st.just(0.0) | st.floats(1e-12, 1e6), min_size=1, max_size=200).filter(lambda some: sum(some) > 0)
 )

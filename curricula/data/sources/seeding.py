@@ -27,16 +27,20 @@ def seed_process(seed: int) -> None:
 
 
 def _has_accelerator() -> bool:
-    """Tell whether this build of torch can have any device but the CPU, without touching one."""
     return _BUILT_FOR_ACCELERATORS or hasattr(torch, torch._C._get_privateuse1_backend_name())
 
 
-_BUILT_FOR_ACCELERATORS = (
-    torch.backends.cuda.is_built()
-    or torch.backends.mps.is_built()
-    or getattr(torch._C, "_has_xpu", True)
-    or getattr(torch._C, "_mtia_isBuilt", lambda: True)()
-)
+def _built_for_accelerators() -> bool:
+    """Tell whether this build of torch knows any device but the CPU, without touching one; if in doubt, it does."""
+    return bool(
+        torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]
+        or torch.backends.mps.is_built()
+        or getattr(torch._C, "_has_xpu", True)
+        or getattr(torch._C, "_mtia_isBuilt", lambda: True)()
+    )
+
+
+_BUILT_FOR_ACCELERATORS = _built_for_accelerators()
 
 
 @contextmanager
