@@ -36,7 +36,7 @@ Grid: TypeAlias = Mapping[str, int | Sequence[int | float | str]]
 
 def is_map_style(task: Task) -> TypeGuard[Indexed]:
     """Tell whether samples are read by index (a map-style dataset, or any sequence of samples)."""
-    kind: type[Any] = task.__class__
+    kind: Any = task.__class__
     if _is_iterated(kind):  # these have a `__getitem__` for the look of it
         return False
     return hasattr(task, "__getitem__") and hasattr(task, "__len__")
@@ -66,7 +66,7 @@ def check_tasks(tasks: Mapping[str, Task]) -> tuple[str, ...]:
         )
     names = check_names(list(tasks))
     for name, task in tasks.items():
-        kind: type[Any] = task.__class__
+        kind: Any = task.__class__
         if _is_text_or_mapping(kind):  # these can be indexed too, but hold no samples by number
             raise TypeError(
                 f"task {name!r} must be a Dataset, an IterableDataset or an iterable of batches, got a "
