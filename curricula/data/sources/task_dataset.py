@@ -74,14 +74,15 @@ class TaskDataset(Dataset[Any]):
         if read.seed is not None and get_worker_info() is not None:
             seed_process(read.seed)
         task = self._tasks[read.arm]
-        where = f"while reading the samples {indices}"
+        first = None
         try:
             batch = self._collate_fn(self._read(task, indices))
             if batch is not None:
                 return batch, None
-            first = self._none(where)
         except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
-            first = failure(error, where)
+            first = failure(error, _where(indices))
+        where = _where(indices)
+        first = first or self._none(where)
         if self._retries == 0:
             return None, first
         try:
@@ -132,6 +133,10 @@ class TaskDataset(Dataset[Any]):
         if batch is None and error is not None:
             raise error.raised(self._names[read.arm])
         return batch
+
+
+def _where(indices: list[int]) -> str:
+    return f"while reading the samples {indices}"
 
 
 def as_it_is(batch: Any) -> Any:
