@@ -43,7 +43,8 @@ results: $(STAMP) ## the runs behind docs/results.md, resumable (three hours on 
 	$(BIN)/python -m examples.compare run --out runs/compare
 	$(BIN)/python -m examples.compare publish --out runs/compare --to docs/results/compare
 
-benchmark: $(STAMP) ## cost of the callback, of several ranks, of logging and of every signal, their bias, how well the cheap ones agree
+benchmark: $(STAMP) ## cost of the loader, of the callback, of several ranks, of logging and of every signal, their bias, how well the cheap ones agree
+	$(BIN)/python -m tests.benchmarks.data_path --out docs/results
 	$(BIN)/python -m tests.benchmarks.callback_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.ranks --out docs/results
 	$(BIN)/python -m tests.benchmarks.logging_cost --out docs/results

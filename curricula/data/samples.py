@@ -141,7 +141,8 @@ class Samples:
     def load_state(self, state: list[list[Any]]) -> None:
         """Continue where :meth:`state` was taken; tasks that are no more are left out."""
         self._sources.clear()
-        self._positions = {name: position for name, position in state if name in (*self._tasks, HELD_OUT_TARGET)}
+        known = {*self._tasks, HELD_OUT_TARGET}
+        self._positions = {name: position for name, position in state if name in known}
 
     def take_over(self, before: Samples, *, same: bool) -> None:
         """Go on from the samples of a loader that is replaced.
