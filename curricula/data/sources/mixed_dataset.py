@@ -14,7 +14,8 @@ from curricula.data.faults import Failure, NoBatchError, failure, no_batch
 from curricula.data.mixing import Filled, SlotError, mixed
 from curricula.data.reads import MixedRead, Read
 from curricula.data.sources.modes import grad_modes, restore_grad_modes
-from curricula.data.sources.task_dataset import TaskDataset, seed_process
+from curricula.data.sources.seeding import seed_process
+from curricula.data.sources.task_dataset import TaskDataset, where_of
 from curricula.data.tasks import Task
 
 
@@ -143,7 +144,7 @@ class MixedDataset(TaskDataset):
                 return lost._replace(batch=batch)
 
     def _failure(self, error: Exception, read: Read) -> Failure:
-        where = f"while reading the samples {read.indices}" if read.indices else "while its samples were put together"
+        where = where_of(read.indices) if read.indices else "while its samples were put together"
         if isinstance(error, NoBatchError):
             return Failure(where, no_batch(error.what, self._retries))
         return failure(error, where)
@@ -160,7 +161,7 @@ class MixedDataset(TaskDataset):
                 return self._data(task, indices, self._read), None
             return [task[index] for index in indices], None
         except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
-            where = f"while reading the samples {indices}"
+            where = where_of(indices)
             first = failure(error, where)
         if self._retries == 0:
             return None, first
