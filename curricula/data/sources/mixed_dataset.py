@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -98,9 +99,18 @@ class MixedDataset(TaskDataset):
                     return MixedResult(None, None, failures, seconds, read)
             slots.append(data)
         result = MixedResult(None, slots, failures, seconds, read)
-        if any(slot.indices is None for slot in read.slots):
+        if None in [slot.indices for slot in read.slots]:
             return result
-        return self.collated(result, [self._ready] * len(slots))
+        return self._at_once(result) or self.collated(result, [self._ready] * len(slots))
+
+    def _at_once(self, result: MixedResult) -> MixedResult | None:
+        """Make the batch as it is made when nothing is amiss; ``None`` where somebody must look who is at fault."""
+        if self._ready:
+            return None
+        with suppress(Exception):
+            batch = self._collate_fn([sample for samples in result.slots or () for sample in samples])
+            return None if batch is None else result._replace(batch=batch, slots=None)
+        return None
 
     def collated(
         self, result: MixedResult, ready: Sequence[bool], refill: Callable[[int, int], Any] | None = None
