@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
+import os
+import signal
 import threading
 from collections import Counter
 
@@ -655,4 +657,20 @@ def test_a_task_that_hangs_among_others_is_named_or_dropped(on_error, caplog):
     else:
         assert len(list(loader)) == 5
         assert loader.teacher.removed == ("hangs",)
+    assert multiprocessing.active_children() == []
+
+
+class Deadly(Rows):
+    def __getitem__(self, index):
+        if torch.utils.data.get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_worker_that_dies_is_told_with_the_task_that_it_was_reading():
+    tasks = {"good": Rows(0, 9), "deadly": Deadly(1, 9), "other": Rows(2, 9)}
+    loader = CurriculumLoader(tasks, batch_size=8, draws_per_batch=8, steps_per_epoch=9, num_workers=1)
+    with pytest.raises(TaskError, match=r"^a worker process died .* at the tasks \['deadly'\]: "):
+        list(loader)
     assert multiprocessing.active_children() == []

@@ -62,12 +62,10 @@ class MixedDataset(TaskDataset):
             self._in_hand = torch.full((num_workers, 2), -1, dtype=torch.int64)
             self._in_hand.share_memory_()  # type: ignore[no-untyped-call]
 
-    def in_hand(self, number: int) -> str | None:
-        """Return the name of the task that a worker process was reading last for the read of this number."""
-        if self._in_hand is None:
-            return None
-        found = [arm for read, arm in self._in_hand.tolist() if read == number]
-        return self._names[found[0]] if found else None
+    def in_hand(self) -> dict[int, str]:
+        """Return the task that each worker process was reading last, by the number of the read."""
+        rows = [] if self._in_hand is None else self._in_hand.tolist()
+        return {read: self._names[arm] for read, arm in rows if read >= 0}
 
     def __getitems__(self, read: MixedRead) -> MixedResult:  # type: ignore[override]
         """Read the slots of map-style tasks, and make the batch if there are no others."""
