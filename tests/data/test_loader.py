@@ -89,7 +89,7 @@ def test_the_lengths_of_all_tasks_are_added_up_once_per_epoch(monkeypatch):
     asked.clear()
     for _ in loader:
         pass
-    assert asked.count("0") < 5
+    assert len(asked) < 200, "and not at every batch"
 
 
 @pytest.mark.parametrize("workers", [0, 2])

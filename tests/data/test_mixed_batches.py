@@ -361,6 +361,26 @@ def test_redrawing_takes_no_heed_of_a_step_that_goes_on():
     assert [slots[0][0] for slots in epochs(loader)] == [0, 2, 4]
 
 
+@pytest.mark.parametrize(("redraw", "open_draws"), [("step", [0, 1]), ("batch", [2, 3])])
+def test_draws_of_a_step_that_was_interrupted_are_closed_where_no_batch_of_them_follows(redraw, open_draws):
+    def make(redraw):
+        loader = CurriculumLoader(
+            tasks_of_rows(9, 9), batch_size=4, draws_per_batch=2, redraw=redraw, steps_per_epoch=6
+        )
+        return loader, teacher_of(loader)
+
+    loader, teacher = make(redraw)
+    loader.attach(teacher, micro_batches=lambda: 2)
+    next(iter(loader))
+    resumed, other = make(redraw)
+    resumed.load_state_dict(loader.state_dict())
+    other.load_state_dict(teacher.state_dict())
+    resumed.attach(other, micro_batches=lambda: 2)
+    next(iter(resumed))
+    assert [draw.id for draw in resumed.claim()] == open_draws
+    assert [draw.id for draw in other.open_draws()] == open_draws
+
+
 def test_draws_of_a_removed_task_are_neither_trained_on_nor_kept_open():
     for workers in (0, 2):
         loader = CurriculumLoader(
