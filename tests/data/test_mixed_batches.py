@@ -528,6 +528,14 @@ def test_ready_batches_that_fill_no_slot_are_refused_when_the_loader_is_made():
         CurriculumLoader({"a": DataLoader(Rows(0, 9), batch_size=2)}, batch_size=4, draws_per_batch=2)
 
 
+def test_a_task_that_fills_no_slot_is_not_added_and_nothing_has_changed():
+    loader = CurriculumLoader(tasks_of_rows(9), batch_size=4, draws_per_batch=2, steps_per_epoch=4)
+    with pytest.raises(ValueError, match="task 'new' is a DataLoader with batches of 3 samples"):
+        loader.add_task("new", DataLoader(Rows(1, 9), batch_size=3))
+    assert loader.names == loader.teacher.tasks == ("0",)
+    assert rows_by_task(epochs(loader)).keys() == {0}
+
+
 class Wide(Dataset):
     def __init__(self, shape):
         self.shape = shape
