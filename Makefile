@@ -11,13 +11,15 @@ UV := $(VENV)/uv/bin/uv
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# Wheels alone, each with its hash: no code of a package runs while it is installed. What torch adds comes last.
+# Wheels alone, each with its hash: no code of a package runs while it is installed. What torch adds comes last. All
+# cores compile, where pip would use one; files that are for other versions of Python do not compile.
 $(STAMP): pyproject.toml requirements/dev.txt requirements/torch.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --no-deps --only-binary :all: --require-hashes -r requirements/dev.txt
-	$(PIP) install --quiet --only-binary :all: -r requirements/torch.txt
+	$(PIP) install --quiet --no-compile --no-deps --only-binary :all: --require-hashes -r requirements/dev.txt
+	$(PIP) install --quiet --no-compile --only-binary :all: -r requirements/torch.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	$(PIP) check
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $(STAMP)
 
 demo: $(STAMP) ## train two workloads with the curriculum and without, draw the plots and the page (4 minutes)
@@ -41,7 +43,8 @@ results: $(STAMP) ## the runs behind docs/results.md, resumable (three hours on 
 	$(BIN)/python -m examples.compare run --out runs/compare
 	$(BIN)/python -m examples.compare publish --out runs/compare --to docs/results/compare
 
-benchmark: $(STAMP) ## cost of the callback, of several ranks, of logging, of every signal and of per-sample gradients; bias and agreement of signals
+benchmark: $(STAMP) ## cost of the loader, the callback, several ranks, logging, every signal and per-sample gradients; bias and agreement of signals
+	$(BIN)/python -m tests.benchmarks.data_path --out docs/results
 	$(BIN)/python -m tests.benchmarks.callback_cost --out docs/results
 	$(BIN)/python -m tests.benchmarks.ranks --out docs/results
 	$(BIN)/python -m tests.benchmarks.logging_cost --out docs/results

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import curricula
-from curricula.randomness import CounterGenerator, Stream, check_seed
+from curricula.randomness import CounterGenerator, Stream, check_seed, numbers_at
 
 MOST = 2**64 - 1
 
@@ -75,6 +76,36 @@ def test_the_first_numbers_of_successive_positions_are_uniform(any_seed):
 def test_the_numbers_are_those_of_philox_at_that_counter():
     bits = np.random.Philox(key=[7, int(Stream.TASK_ORDER)], counter=[0, 0, 3, 11])
     assert numbers(7, Stream.TASK_ORDER, position=11, lane=3) == np.random.Generator(bits).random(8).tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 7, MOST, np.uint64(MOST)])
+@pytest.mark.parametrize("stream", Stream)
+def test_the_generator_of_the_thread_has_the_numbers_of_one_of_its_own(seed, stream):
+    for position, lane in [(0, 0), (3, 5), (MOST, MOST)]:
+        numbers_at(1, Stream.DRAWS, position=9).integers(10, dtype=np.int32)  # leaves half a word in numpy's buffer
+        found = numbers_at(seed, stream, position, lane)
+        assert found.integers(10, size=3, dtype=np.int32).tolist() == (
+            CounterGenerator(seed, stream).at(position, lane).integers(10, size=3, dtype=np.int32).tolist()
+        )
+        assert numbers_at(seed, stream, position, lane).permutation(9).tolist() == (
+            CounterGenerator(seed, stream).at(position, lane).permutation(9).tolist()
+        )
+
+
+def test_threads_do_not_move_one_anothers_generator():
+    here = numbers_at(7, Stream.TASK_ORDER, position=3)
+    there = []
+    thread = threading.Thread(target=lambda: there.append(numbers_at(8, Stream.TASK_ORDER, position=4).random()))
+    thread.start()
+    thread.join()
+    assert here.random() == numbers(7, Stream.TASK_ORDER, 3)[0]
+    assert there == numbers(8, Stream.TASK_ORDER, 4)[:1]
+
+
+def test_a_generator_that_is_kept_is_not_moved_by_that_of_the_thread():
+    kept = CounterGenerator(7, Stream.DRAWS).at(3)
+    numbers_at(8, Stream.TASK_ORDER, position=4).random(5)
+    assert kept.random() == numbers(7, Stream.DRAWS, 3)[0]
 
 
 def test_the_streams_keep_their_numbers():

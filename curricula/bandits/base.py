@@ -289,7 +289,18 @@ def invert(policy: FloatArray, number: float) -> int:
         policy: shape ``(num_arms,)``, sums to 1.
         number: in ``[0, 1)``.
     """
-    arm = int(np.add.accumulate(policy).searchsorted(number, "right"))
+    return invert_sums(np.add.accumulate(policy), policy, number)
+
+
+def invert_sums(sums: FloatArray, policy: FloatArray, number: float) -> int:
+    """Return what :func:`invert` does, in ``log2(num_arms)`` steps, where the policy was added up already.
+
+    Args:
+        sums: ``np.add.accumulate(policy)``, shape ``(num_arms,)``.
+        policy: shape ``(num_arms,)``, sums to 1.
+        number: in ``[0, 1)``.
+    """
+    arm = int(sums.searchsorted(number, "right"))
     if arm >= len(policy):  # the sum was rounded to below 1
         arm = int(np.flatnonzero(policy)[-1])
     return arm

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from curricula.bandits.base import Bandit, FloatArray, check_range
+from curricula.bandits.base import Bandit, FloatArray, check_range, invert_sums
 
 
 class FixedPolicy(Bandit):
@@ -39,6 +39,8 @@ class FixedPolicy(Bandit):
         ):
             raise ValueError(f"weights must be >= 0, not all 0, and their sum finite, got {weights!r}")
         self._policy: FloatArray = np.zeros(0)
+        self._summed: FloatArray | None = None  # the policy that was added up last,
+        self._sums: FloatArray = np.zeros(0)  # and its sums up to each arm
 
     @classmethod
     def uniform(cls) -> FixedPolicy:
@@ -63,6 +65,13 @@ class FixedPolicy(Bandit):
     def probabilities(self) -> FloatArray:
         """Return the policy, shape ``(num_arms,)``."""
         return self._policy
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw an arm by inverting the distribution function with one uniform number, in ``log2(num_arms)`` steps."""
+        policy = self.probabilities()
+        if policy is not self._summed:
+            self._summed, self._sums = policy, np.add.accumulate(policy)
+        return invert_sums(self._sums, policy, rng.random()) if self.num_arms else super().draw(rng)
 
     def _start(self) -> None:
         weights = np.ones(self.num_arms) if self._weights is None else self._weights

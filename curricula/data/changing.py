@@ -177,7 +177,7 @@ class ChangingLoader(AttachedLoader):
             seed=self.seed,
             parts=self._parts,
             tasks=self._plan.own_tasks,
-            suspect=self._delivery.suspect,
+            in_hand=self._delivery.in_hand,
             others=self._sources.explain,
             options=self._options,
         )

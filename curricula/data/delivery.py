@@ -64,9 +64,14 @@ class Delivery:
             self._warn(draw.arm, error)
         return batch
 
-    def suspect(self) -> str | None:
-        """Return the name of the task at which the worker process is that reads the oldest batch, if it is known."""
-        return None if self.dataset is None else self.dataset.in_hand(self._plan.oldest_read)
+    def in_hand(self) -> dict[int, str]:
+        """Return the task that each worker process was reading last, by the place of its batch in the plan.
+
+        Where a batch is of one task, nobody has to be asked.
+        """
+        oldest = self._plan.oldest_read
+        found = {} if self.dataset is None else self.dataset.in_hand()
+        return {read - oldest: name for read, name in sorted(found.items()) if read >= oldest}
 
     def _warn(self, arm: int, error: Failure) -> None:
         if arm not in self._retried:

@@ -13,7 +13,7 @@ from curricula.data.hooks import Hooks
 from curricula.data.reads import MixedRead, Read, Share
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.slot_order import visit_after
-from curricula.randomness import CounterGenerator, lane_of
+from curricula.randomness import CounterGenerator
 from curricula.teacher import Draw, Teacher
 
 _log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class Plan:
     def _seed(self, arm: int, visit: int) -> int | None:
         if self._seeds is None or arm not in self._orders:
             return None
-        numbers = self._seeds.at(visit, lane=lane_of(self._orders[arm].name))
+        numbers = self._seeds.at(visit, lane=self._orders[arm].lane)
         return int(numbers.integers(2**63, size=self.share.rank + 1)[-1])
 
     # ---------------------------------------------------------------- what becomes of the draws

@@ -25,7 +25,8 @@ class Pool:
         seed: of the workers.
         parts: by name, what is sent to a worker process.
         tasks: from nothing to the names of the tasks of every batch that is on its way, oldest first.
-        suspect: from nothing to the name of the task at which the oldest of these batches is, if that is known.
+        in_hand: from nothing to the tasks that worker processes were reading last, as far as is known, by the place of
+            their batch among these.
         others: from an error to what it says of other worker processes, ``None`` if nothing.
         options: ``num_workers`` and others, of the ``DataLoader``.
     """
@@ -38,14 +39,14 @@ class Pool:
         seed: int,
         parts: Callable[[], dict[str, Any]],
         tasks: Callable[[], list[list[str]]],
-        suspect: Callable[[], str | None],
+        in_hand: Callable[[], dict[int, str]],
         others: Callable[[BaseException], str | None],
         options: dict[str, Any],
     ) -> None:
         self._seed = seed
         self._parts = parts
         self._tasks = tasks
-        self._suspect = suspect
+        self._in_hand = in_hand
         self._others = others
         self._running: weakref.ref[Any] | None = None
         self.num_workers: int = options["num_workers"]
@@ -99,7 +100,7 @@ class Pool:
                 raise
             # Batches come in order, so the oldest is the one that does not come.
             names = self._tasks()[0]
-            name = names[0] if len(names) == 1 else self._suspect()
+            name = names[0] if len(names) == 1 else self._in_hand().get(0)
             if name is not None:
                 raise Failure("from a worker of the loader", error, final=True).raised(name) from error
             raise TaskError(
@@ -157,7 +158,8 @@ class Pool:
         return self._at_tasks("died", error, LOST) if pids_in(error) else None
 
     def _at_tasks(self, end: str, error: BaseException, hint: str) -> str:
-        names: Sequence[str] = list(dict.fromkeys(name for batch in self._tasks() for name in batch))
+        names: Sequence[str] = list(dict.fromkeys(self._in_hand().values()))
+        names = names or list(dict.fromkeys(name for batch in self._tasks() for name in batch))
         return f"a worker process {end} ({described(error)}) at the tasks {listed(names, 5)}: {hint}"
 
 

@@ -27,14 +27,16 @@ def check_presharded(value: Presharded, tasks: Mapping[str, Task]) -> frozenset[
         TypeError: if the value is neither a bool nor a sequence of names.
         ValueError: if a name is that of no task, or of one that is read by index.
     """
+    if value is False:
+        return frozenset()
     streamed = [name for name, task in tasks.items() if not is_map_style(task)]
     if isinstance(value, bool):
-        if value and not streamed:
+        if not streamed:
             raise ValueError(
                 "presharded=True is for streamed tasks, and there are none: tasks that are read by index are split by "
                 "this loader"
             )
-        return frozenset(streamed if value else ())
+        return frozenset(streamed)
     if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, set, frozenset)):
         raise TypeError(f'presharded must be True, False or a list of task names such as ["web"], got {value!r}')
     unknown = [name for name in value if name not in tasks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
@@ -35,9 +36,20 @@ Grid: TypeAlias = Mapping[str, int | Sequence[int | float | str]]
 
 def is_map_style(task: Task) -> TypeGuard[Indexed]:
     """Tell whether samples are read by index (a map-style dataset, or any sequence of samples)."""
-    if isinstance(task, (DataLoader, IterableDataset)):  # these have a `__getitem__` for the look of it
+    kind: Any = task.__class__
+    if _is_iterated(kind):  # these have a `__getitem__` for the look of it
         return False
     return hasattr(task, "__getitem__") and hasattr(task, "__len__")
+
+
+@lru_cache
+def _is_iterated(kind: type[Any]) -> bool:
+    return issubclass(kind, (DataLoader, IterableDataset))
+
+
+@lru_cache
+def _is_text_or_mapping(kind: type[Any]) -> bool:
+    return issubclass(kind, (str, bytes, Mapping))
 
 
 def check_tasks(tasks: Mapping[str, Task]) -> tuple[str, ...]:
@@ -54,7 +66,8 @@ def check_tasks(tasks: Mapping[str, Task]) -> tuple[str, ...]:
         )
     names = check_names(list(tasks))
     for name, task in tasks.items():
-        if isinstance(task, (str, bytes, Mapping)):  # these can be indexed too, but hold no samples by number
+        kind: Any = task.__class__
+        if _is_text_or_mapping(kind):  # these can be indexed too, but hold no samples by number
             raise TypeError(
                 f"task {name!r} must be a Dataset, an IterableDataset or an iterable of batches, got a "
                 f"{type(task).__name__}: load what it names, or give a list of its samples"

@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     publish.set_defaults(action=_publish)
     for action in (run, table, publish):
         action.add_argument("--out", type=Path, default=Path("runs/compare"))
+    for action in (run, table):
         action.add_argument("--by", choices=BY, default="steps")
         action.add_argument("--baseline", default=BASELINE)
     actions.add_parser("list", help="list problems and methods").set_defaults(action=_list)

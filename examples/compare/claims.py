@@ -117,7 +117,7 @@ CLAIMS = [
         "end",
         "babi",
         _finals_of(
-            {_UNIFORM: "uniform", "curriculum, PG": "PG", "curriculum, SPG": "SPG", "curriculum": "the default"},
+            {_UNIFORM: "uniform", "curriculum, PG": "PG", "curriculum": "the default"},
             "solved",
             0,
         ),

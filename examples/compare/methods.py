@@ -26,7 +26,7 @@ from curricula.signals import (
     UnbiasedGradientPredictionGain,
     VariationalComplexityGain,
 )
-from examples.compare.mixing import Mixture, Script, Weights, shuffled, sizes_of, tempered, unimax
+from examples.compare.mixing import Mixture, Script, Weights, sizes_of, tempered, unimax
 from examples.compare.problem import Problem
 from examples.compare.records import Record
 
@@ -51,6 +51,11 @@ class Setting:
     seed: int
     steps: int
     replayed: Record | None = None
+
+    @property
+    def batches(self) -> int:
+        """Batches of the whole run."""
+        return self.steps * self.problem.micro_batches
 
 
 @dataclass
@@ -101,7 +106,7 @@ def _mixed(weigh: Callable[[Setting], Weights], how: Any = "independent") -> Cal
             setting.tasks,
             weigh(setting),
             batch_size=setting.problem.batch_size,
-            steps=setting.steps,
+            steps=setting.batches,
             seed=setting.seed,
             how=how,
             collate=setting.problem.collate,
@@ -283,11 +288,15 @@ def _averaged(setting: Setting) -> FixedPolicy:
 def _in_other_order(setting: Setting) -> Plan:
     if setting.replayed is None or setting.replayed.arms is None:
         raise ValueError("there is no order to replay: make the run of the method that is replayed first")
-    arms = shuffled(setting.replayed.arms[: setting.steps], setting.seed)
-    problem = setting.problem
+    arms, problem = setting.replayed.arms[: setting.steps], setting.problem
     loader = Script(setting.tasks, arms, batch_size=problem.batch_size, seed=setting.seed, collate=problem.collate)
-    counts = np.bincount(arms, minlength=len(setting.tasks)).tolist()
-    return Plan(loader, [], lambda: counts, "batches", lambda: arms)
+    return Plan(
+        loader,
+        [],
+        lambda: np.bincount(loader.given_out, minlength=len(setting.tasks)).tolist(),
+        "batches",
+        lambda: list(loader.given_out),
+    )
 
 
 _SIGNALS: dict[str, Callable[[], Signal]] = {
@@ -325,7 +334,7 @@ _ALL = [
     *(Method(f"temperature {t:g}, mixed", _mixed(_tempered(t)), refuses=_of_one_size) for t in (2.0, 5.0)),
     Method(
         "UniMax, mixed",
-        _mixed(lambda s: unimax(sizes_of(s.tasks), s.steps * s.problem.batch_size)),
+        _mixed(lambda s: unimax(sizes_of(s.tasks), s.batches * s.problem.batch_size)),
         refuses=_of_one_size,
     ),
     *(

@@ -88,13 +88,13 @@ class Mixture:
 
 
 class Script:
-    """A sized loader whose batches have one task each, in an order that was fixed beforehand.
+    """A sized loader whose batches have one task each: those of another run, in another order in every pass.
 
     Args:
         tasks: as for :class:`Mixture`.
-        arms: index of the task of every batch.
+        arms: index of the task of every batch of a pass, in any order.
         batch_size: samples per batch.
-        seed: of the order of samples.
+        seed: of the orders of batches and samples.
         collate: as for :class:`Mixture`.
     """
 
@@ -108,7 +108,10 @@ class Script:
         collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
         rng = np.random.default_rng(seed)
-        self._arms = list(arms)
+        self.given_out: list[int] = []
+        """Index of the task of every batch that was given out."""
+        self._arms = np.array(arms, dtype=np.int64)
+        self._orders = np.random.default_rng([seed, 1])
         self._collate = collate or default_collate
         self._batch_size = batch_size
         self._streams = [samples_of(task, rng) for task in tasks.values()]
@@ -119,7 +122,8 @@ class Script:
 
     def __iter__(self) -> Iterator[Any]:
         """Give out the batches."""
-        for arm in self._arms:
+        for arm in self._orders.permutation(self._arms).tolist():
+            self.given_out.append(arm)
             yield self._collate([next(self._streams[arm]) for _ in range(self._batch_size)])
 
 
@@ -176,8 +180,3 @@ def unimax(sizes: Weights, samples: float, most_passes: float = 4.0) -> Weights:
         left -= shares[arm]
     result: Weights = shares / shares.sum()
     return result
-
-
-def shuffled(values: Sequence[int], seed: int) -> list[int]:
-    """Return the values in another order."""
-    return [values[place] for place in np.random.default_rng(seed).permutation(len(values))]

@@ -12,11 +12,10 @@ from pathlib import Path
 from curricula.tracking import CurriculumHistory
 from curricula.tracking.report import Section, write_report
 from examples.compare.figures import comparison
-from examples.compare.methods import METHODS, named
 from examples.compare.problem import Job, Problem
 from examples.compare.runs import Run, run_of
 from examples.compare.statistics import to_goal
-from examples.compare.training import quiet, train
+from examples.compare.training import method_on, quiet, train
 
 
 def add_run_options(parser: argparse.ArgumentParser, out: Path) -> None:
@@ -83,18 +82,18 @@ def run_from_command_line(problem: Problem, options: argparse.Namespace) -> int:
     if options.steps is not None:
         problem = replace(problem, budget=options.steps)
     job = Job(problem.name, options.method, middle_rate(problem) if options.lr is None else options.lr, options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{job.key}.history.json"
-    path.unlink(missing_ok=True)
     try:
-        replays, replayed = named("method", job.method, METHODS).replays, None
-        if replays is not None:
-            print(f"first the run that is replayed: {replays}", flush=True)
-            replayed = train(problem, replace(job, method=replays), progress_bar=True)
-        run = run_of(train(problem, job, replayed, history=path, progress_bar=True), problem)
+        replays, replayed = method_on(problem, job.method).replays, None
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{job.key}.history.json"
+    path.unlink(missing_ok=True)
+    if replays is not None:
+        print(f"first the run that is replayed: {replays}", flush=True)
+        replayed = train(problem, replace(job, method=replays), progress_bar=True)
+    run = run_of(train(problem, job, replayed, history=path, progress_bar=True), problem)
     history = CurriculumHistory.load(path) if path.exists() else None
     section = Section(problem.title, problem.text, history=history, comparison=comparison([run], problem))
     page = write_report(options.out / "index.html", [section], title=f"{problem.title}: {options.method}")

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from curricula import CurriculumCallback
-from examples.compare.methods import METHODS, Plan, Setting, named
+from examples.compare.methods import METHODS, Method, Plan, Setting, named
 from examples.compare.problem import Job, Problem
 from examples.compare.records import Record, digest, versions
 
@@ -85,6 +85,19 @@ class Evaluation(pl.Callback):
         self._paused += time.process_time() - begin
 
 
+def method_on(problem: Problem, name: str) -> Method:
+    """Return the method of this name, to be used on a problem.
+
+    Raises:
+        ValueError: if there is none, or it cannot be used there.
+    """
+    method: Method = named("method", name, METHODS)
+    reason = method.refuses(problem)
+    if reason is not None:
+        raise ValueError(f"method {name!r} cannot be used on {problem.name!r}: {reason}")
+    return method
+
+
 def train(
     problem: Problem,
     job: Job,
@@ -110,11 +123,7 @@ def train(
         ValueError: if there is no such method, or it cannot be used on the problem.
     """
     if make is None:
-        method = named("method", job.method, METHODS)
-        reason = method.refuses(problem)
-        if reason is not None:
-            raise ValueError(f"method {job.method!r} cannot be used on {problem.name!r}: {reason}")
-        make = method.make
+        make = method_on(problem, job.method).make
     pl.seed_everything(job.seed, verbose=False)
     steps = job.steps or problem.budget
     tasks = problem.tasks(job.seed)

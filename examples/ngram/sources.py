@@ -25,7 +25,7 @@ PREDICTED = 100
 HELD_OUT = 128
 """Held-out sequences per task: 12,800 predicted symbols, a standard error of about .01 nats."""
 
-_STREAMS = 128  # texts written side by side: the arrays of a source are then searched for many at a time
+_STREAMS = 1_024  # texts written side by side: the arrays of a source are then searched for many at a time
 _TRAINING, _EVALUATION = 0, 1
 
 
@@ -75,7 +75,7 @@ def held_out() -> dict[str, tuple[Tensor, Tensor]]:
     """
     batches = {}
     for order in ORDERS:
-        stream = _stream(order, np.random.default_rng([_EVALUATION, order]))
+        stream = _stream(order, np.random.default_rng([_EVALUATION, order]), HELD_OUT)
         inputs, targets = zip(*(next(stream) for _ in range(HELD_OUT)), strict=True)
         batches[f"{order}-gram"] = torch.stack(inputs), torch.stack(targets)
     return batches
@@ -94,10 +94,10 @@ def floors() -> dict[str, float]:
     return found
 
 
-def _stream(order: int, generator: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def _stream(order: int, generator: np.random.Generator, streams: int = _STREAMS) -> Iterator[tuple[Tensor, Tensor]]:
     source = sources()[order]
     text = encode(king_james())
-    starts = generator.integers(len(text), size=_STREAMS)
+    starts = generator.integers(len(text), size=streams)
     histories = pack(text[(starts[:, None] + np.arange(max(0, order - 1))) % len(text)])
     while True:
         symbols, histories = source.sample(histories, BURN_IN + PREDICTED, generator)

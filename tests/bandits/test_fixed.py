@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from bisect import bisect_right
+from itertools import accumulate
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curricula.bandits import FixedPolicy
 
@@ -89,3 +95,102 @@ def test_the_state_of_another_fixed_policy_is_refused_and_changes_nothing():
     with pytest.raises(ValueError, match="made with another FixedPolicy: give the same weights"):
         other.load_state_dict(saved.state_dict())
     assert other.probabilities().tolist() == [2 / 3, 1 / 3]
+
+
+class Given:
+    """A generator that gives the numbers it was made with, in the place of random ones."""
+
+    def __init__(self, numbers):
+        self.numbers = iter(numbers)
+
+    def random(self):
+        return next(self.numbers)
+
+
+def arms_of(policy, numbers):
+    """Return the arms that inverting the policy anew for every number gives, by plain Python."""
+    sums = list(accumulate(policy.tolist()))
+    last = max(arm for arm, probability in enumerate(policy) if probability)
+    arms = [bisect_right(sums, number) for number in numbers]
+    return [last if arm == len(sums) else arm for arm in arms]
+
+
+def numbers_for(policy):
+    """Return numbers in [0, 1): of a grid, and at and beside every place where the distribution function steps."""
+    steps = np.add.accumulate(policy)
+    near = np.concatenate([steps, np.nextafter(steps, 0.0), np.nextafter(steps, 1.0), np.linspace(0, 1, 17)])
+    return [float(number) for number in near if 0.0 <= number < 1.0] + [0.0, math.nextafter(1.0, 0.0)]
+
+
+@settings(derandomize=True, deadline=None, database=None)
+@given(
+    weights=st.lists(st.just(0.0) | st.floats(1e-12, 1e6), min_size=1, max_size=200).filter(lambda some: sum(some) > 0)
+)
+def test_every_number_falls_to_the_arm_that_inverting_the_policy_anew_gives(weights):
+    bandit = FixedPolicy(weights)
+    bandit.reset(len(weights))
+    policy = bandit.probabilities()
+    numbers = numbers_for(policy)
+    rng = Given(numbers)
+    assert [bandit.draw(rng) for _ in numbers] == arms_of(policy, numbers)
+
+
+@pytest.mark.parametrize("num_arms", [1, 2, 10, 169, 1000, 10_000])
+@pytest.mark.parametrize("temperature", [None, 1.0, 5.0])
+def test_large_policies_are_inverted_alike(num_arms, temperature):
+    sizes = np.random.default_rng(num_arms).integers(1, 1000, num_arms)
+    bandit = FixedPolicy() if temperature is None else FixedPolicy.proportional(sizes, temperature=temperature)
+    bandit.reset(num_arms)
+    policy = bandit.probabilities()
+    numbers = numbers_for(policy)[:: 1 + num_arms // 100]
+    rng = Given(numbers)
+    assert [bandit.draw(rng) for _ in numbers] == arms_of(policy, numbers)
+
+
+def test_the_policy_is_added_up_once_and_again_where_the_arms_change(monkeypatch):
+    calls = []
+    add = np.add
+
+    class Counted:
+        def accumulate(self, policy):
+            calls.append(len(policy))
+            return add.accumulate(policy)
+
+    bandit = FixedPolicy([3.0, 1.0])
+    bandit.reset(2)
+    monkeypatch.setattr(np, "add", Counted())
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        bandit.draw(rng)
+    assert calls == [2]
+    bandit.rearrange([1, None, 0])
+    for _ in range(100):
+        bandit.draw(rng)
+    assert calls == [2, 3]
+
+
+def test_a_copy_and_a_loaded_policy_draw_alike():
+    bandit = FixedPolicy([3.0, 1.0, 2.0])
+    bandit.reset(3)
+    bandit.draw(np.random.default_rng(0))
+    loaded = FixedPolicy([3.0, 1.0, 2.0])
+    loaded.load_state_dict(bandit.state_dict())
+    for other in (copy.deepcopy(bandit), pickle.loads(pickle.dumps(bandit)), loaded):
+        one, two = np.random.default_rng(1), np.random.default_rng(1)
+        assert [bandit.draw(one) for _ in range(50)] == [other.draw(two) for _ in range(50)]
+
+
+def test_a_subclass_with_a_policy_that_moves_draws_from_it():
+    class Moving(FixedPolicy):
+        def probabilities(self):
+            self.turn = getattr(self, "turn", 0) + 1
+            return np.eye(3)[self.turn % 3]
+
+    bandit = Moving()
+    bandit.reset(3)
+    assert [bandit.draw(np.random.default_rng(0)) for _ in range(4)] == [1, 2, 0, 1]
+
+
+def test_nothing_is_drawn_before_reset():
+    with pytest.raises(RuntimeError, match=r"call FixedPolicy.reset\(num_arms\) before draw"):
+        FixedPolicy([1.0]).draw(np.random.default_rng(0))

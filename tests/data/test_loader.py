@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from curricula import CurriculumCallback, CurriculumLoader, Teacher
 from curricula.bandits import Exp3S, FixedPolicy
 from curricula.data import TaskError
+from curricula.data.sources.map_order import MapSource
 from curricula.rewards import QuantileScaler
 from tests.models import Linear, Rows, StreamedRows, noisy_tasks, rows_of, tasks_of_rows, trainer
 
@@ -75,6 +76,20 @@ def test_an_epoch_is_one_pass_over_all_tasks_unless_said_otherwise():
     tasks = {**tasks_of_rows(4, 9), "stream": DataLoader(Rows(2, 7), batch_size=3)}
     assert len(CurriculumLoader(tasks, batch_size=2)) == 2 + 5 + 3
     assert len(CurriculumLoader(tasks, batch_size=2, drop_last=True)) == 2 + 4 + 3
+
+
+def test_the_lengths_of_all_tasks_are_added_up_once_per_epoch(monkeypatch):
+    asked = []
+    of_one_task = MapSource.batches_per_pass
+    monkeypatch.setattr(
+        MapSource, "batches_per_pass", lambda self, ranks: asked.append(self.name) or of_one_task(self, ranks)
+    )
+    loader = CurriculumLoader(tasks_of_rows(*[20] * 10), batch_size=2)
+    assert len(loader) == 100
+    asked.clear()
+    for _ in loader:
+        pass
+    assert len(asked) < 200, "and not at every batch"
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
+import os
+import signal
 import threading
 from collections import Counter
 
@@ -359,6 +361,26 @@ def test_redrawing_takes_no_heed_of_a_step_that_goes_on():
     assert [slots[0][0] for slots in epochs(loader)] == [0, 2, 4]
 
 
+@pytest.mark.parametrize(("redraw", "open_draws"), [("step", [0, 1]), ("batch", [2, 3])])
+def test_draws_of_a_step_that_was_interrupted_are_closed_where_no_batch_of_them_follows(redraw, open_draws):
+    def make(redraw):
+        loader = CurriculumLoader(
+            tasks_of_rows(9, 9), batch_size=4, draws_per_batch=2, redraw=redraw, steps_per_epoch=6
+        )
+        return loader, teacher_of(loader)
+
+    loader, teacher = make(redraw)
+    loader.attach(teacher, micro_batches=lambda: 2)
+    next(iter(loader))
+    resumed, other = make(redraw)
+    resumed.load_state_dict(loader.state_dict())
+    other.load_state_dict(teacher.state_dict())
+    resumed.attach(other, micro_batches=lambda: 2)
+    next(iter(resumed))
+    assert [draw.id for draw in resumed.claim()] == open_draws
+    assert [draw.id for draw in other.open_draws()] == open_draws
+
+
 def test_draws_of_a_removed_task_are_neither_trained_on_nor_kept_open():
     for workers in (0, 2):
         loader = CurriculumLoader(
@@ -504,6 +526,14 @@ def test_ready_batches_that_fill_no_slot_are_refused_when_the_loader_is_made():
         CurriculumLoader({"a": DataLoader(Rows(0, 9), batch_size=3)}, batch_size=4, draws_per_batch=2)
     with pytest.raises(ValueError, match=r"task 'a' is a DataLoader whose last batch has 1 samples.*drop_last=True"):
         CurriculumLoader({"a": DataLoader(Rows(0, 9), batch_size=2)}, batch_size=4, draws_per_batch=2)
+
+
+def test_a_task_that_fills_no_slot_is_not_added_and_nothing_has_changed():
+    loader = CurriculumLoader(tasks_of_rows(9), batch_size=4, draws_per_batch=2, steps_per_epoch=4)
+    with pytest.raises(ValueError, match="task 'new' is a DataLoader with batches of 3 samples"):
+        loader.add_task("new", DataLoader(Rows(1, 9), batch_size=3))
+    assert loader.names == loader.teacher.tasks == ("0",)
+    assert rows_by_task(epochs(loader)).keys() == {0}
 
 
 class Wide(Dataset):
@@ -655,4 +685,20 @@ def test_a_task_that_hangs_among_others_is_named_or_dropped(on_error, caplog):
     else:
         assert len(list(loader)) == 5
         assert loader.teacher.removed == ("hangs",)
+    assert multiprocessing.active_children() == []
+
+
+class Deadly(Rows):
+    def __getitem__(self, index):
+        if torch.utils.data.get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_worker_that_dies_is_told_with_the_task_that_it_was_reading():
+    tasks = {"good": Rows(0, 9), "deadly": Deadly(1, 9), "other": Rows(2, 9)}
+    loader = CurriculumLoader(tasks, batch_size=8, draws_per_batch=8, steps_per_epoch=9, num_workers=1)
+    with pytest.raises(TaskError, match=r"^a worker process died .* at the tasks \['deadly'\]: "):
+        list(loader)
     assert multiprocessing.active_children() == []

@@ -104,6 +104,23 @@ def test_a_position_not_asked_for_again_is_kept(kind):
     assert second.state_dict()["content"]["samples"] == first.state_dict()["content"]["samples"]
 
 
+def test_names_are_gone_through_once_for_a_state_whatever_its_size():
+    class Counted(dict):
+        walks = 0
+
+        def __iter__(self):
+            Counted.walks += 1
+            return super().__iter__()
+
+        keys = __iter__
+
+    data = CurriculumLoader({str(k): numbers(2) for k in range(50)}, steps_per_epoch=1).samples
+    data._tasks = Counted(data._tasks)
+    data.load_state([[str(k), [0, 1]] for k in range(50)])
+    assert Counted.walks <= 1
+    assert len(data.state()) == 50
+
+
 def test_ranks_share_a_sample():
     parts = []
     for rank in (0, 1):

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import multiprocessing
+import pickle
 import random
+import tracemalloc
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, WeightedRandomSampler
 
+from curricula import CurriculumLoader
 from curricula.data.faults import TaskError
 from curricula.data.sources.loaders import batches_of
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.stream import StreamSource
 from curricula.data.sources.task_dataset import Read, TaskDataset
+from curricula.randomness import Stream, lane_of
 from tests.models import Rows, StreamedRows
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=150)
@@ -101,6 +107,74 @@ def test_the_ranks_together_read_what_one_process_with_a_larger_batch_reads():
     for visit in range(8):
         parts = [source(24, 2).indices(visit, rank, 3) for rank in range(3)]
         assert sorted(itertools.chain.from_iterable(parts)) == sorted(alone.indices(visit, 0, 1))
+
+
+@pytest.mark.parametrize("stream", [Stream.TASK_ORDER, Stream.PROBE_ORDER])
+def test_the_order_of_a_pass_is_the_permutation_of_seed_task_and_pass(stream):
+    one = MapSource("a task", 11, 11, True, False, 2**64 - 1, stream)
+    for number in (0, 1, 5, 0):
+        key = np.array([2**64 - 1, stream], dtype=np.uint64)
+        counter = np.array([0, 0, lane_of("a task"), number], dtype=np.uint64)
+        bits = np.random.Philox(key=key, counter=counter)
+        assert one.indices(number, 0, 1) == np.random.Generator(bits).permutation(11).tolist()
+
+
+def test_orders_that_take_turns_do_not_disturb_one_another():
+    many = [source(7, 2, arm, seed=arm % 3) for arm in range(20)]
+    apart = [[source(7, 2, arm, seed=arm % 3).indices(visit, 0, 1) for visit in range(12)] for arm in range(20)]
+    in_turn = [[one.indices(visit, 0, 1) for one in many] for visit in range(12)]
+    assert [list(of_task) for of_task in zip(*in_turn, strict=True)] == apart
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_has_the_same_order(shuffle, duplicate):
+    one = source(7, 2, shuffle=shuffle)
+    one.indices(1, 0, 1)
+    other = duplicate(one)
+    assert [other.indices(visit, 0, 1) for visit in range(9)] == [one.indices(visit, 0, 1) for visit in range(9)]
+
+
+def test_what_is_given_can_be_changed_and_the_order_stays():
+    for shuffle in (True, False):
+        one = source(6, 3, shuffle=shuffle)
+        before = list(one.indices(0, 0, 1))
+        one.indices(0, 0, 1).clear()
+        assert one.indices(0, 0, 1) == before
+        assert all(type(index) is int for index in before)
+
+
+@pytest.mark.parametrize("make", [lambda k: Rows(k, 4), lambda k: StreamedRows(k, 4)], ids=["map", "stream"])
+def test_no_task_makes_a_generator_of_its_own(make, monkeypatch):
+    made = []
+    philox = np.random.Philox
+
+    def count(*arguments, **options):
+        made.append(1)
+        return philox(*arguments, **options)
+
+    monkeypatch.setattr(np.random, "Philox", count)
+    numbers = []
+    for num_tasks in (3, 300):
+        made.clear()
+        loader = CurriculumLoader(
+            {str(k): make(k) for k in range(num_tasks)}, batch_size=2, steps_per_epoch=2 * num_tasks
+        )
+        for _ in loader:
+            pass
+        numbers.append(len(made))
+    assert numbers[1] <= numbers[0] < 10
+
+
+def test_a_map_style_task_takes_less_than_500_bytes_beside_its_data():
+    tasks = {f"task {k}": [1, 2, 3] for k in range(2000)}
+    CurriculumLoader(tasks, batch_size=2, steps_per_epoch=1)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    loader = CurriculumLoader(tasks, batch_size=2, steps_per_epoch=1)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / len(loader.names) < 500
 
 
 # ---------------------------------------------------------------- streamed tasks

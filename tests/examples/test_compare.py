@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset, default_collate
 
 from examples.compare.__main__ import main
 from examples.compare.methods import METHODS, Setting, named
-from examples.compare.mixing import Mixture, Script, samples_of, shuffled, sizes_of, tempered, unimax
+from examples.compare.mixing import Mixture, Script, samples_of, sizes_of, tempered, unimax
 from examples.compare.problem import Job, Problem, Scored
 from examples.compare.problems import PROBLEMS, Samples, problem_of
 from examples.compare.published import PUBLISHED
@@ -150,10 +150,13 @@ def test_weights_that_cannot_be_right_are_refused(weights):
         Mixture(lines(0), weights, batch_size=8, steps=1, seed=0)
 
 
-def test_a_script_has_its_tasks_in_its_order():
-    tasks = {"a": [torch.zeros(1)], "b": [torch.ones(1)]}
-    assert [float(batch[0]) for batch in Script(tasks, [1, 0, 0, 1], batch_size=2, seed=0)] == [1.0, 0.0, 0.0, 1.0]
-    assert sorted(shuffled([1, 2, 3, 4], 0)) == [1, 2, 3, 4]
+def test_a_script_has_its_tasks_in_another_order_in_every_pass():
+    tasks = {name: [torch.full((1,), float(arm))] for arm, name in enumerate("abcdef")}
+    script = Script(tasks, list(range(6)), batch_size=2, seed=0)
+    passes = [[int(batch[0]) for batch in script] for _ in range(3)]
+    assert all(sorted(one) == list(range(6)) for one in passes)
+    assert len({*map(tuple, passes), tuple(range(6))}) == 4
+    assert script.given_out == [arm for one in passes for arm in one]
 
 
 def test_streams_are_read_on_and_sized_alike():
@@ -217,6 +220,11 @@ def test_a_replay_has_the_mixture_or_the_draws_of_its_run():
     assert shuffle.arms != original.arms
     mixed = train(toy(), Job("toy", "curriculum, replayed: its mixture, mixed", 0.1, 3), original)
     assert sum(mixed.draws) == 160
+    shorter = train(toy(), Job("toy", "curriculum", 0.1, 3, 7))
+    longer = train(toy(), Job("toy", "curriculum, replayed: its draws, shuffled", 0.1, 3), shorter)
+    assert len(longer.arms) == sum(longer.draws) == 20
+    assert sorted(longer.arms[:7]) == sorted(longer.arms[7:14]) == sorted(shorter.arms)
+    assert np.bincount(longer.arms, minlength=2).tolist() == longer.draws
     with pytest.raises(ValueError, match="no run to replay"):
         train(toy(), Job("toy", "curriculum, replayed: its mixture, mixed", 0.1, 3))
 
@@ -227,6 +235,16 @@ def test_draws_of_steps_of_several_batches_are_not_replayed_one_by_one():
     with pytest.raises(ValueError, match="cannot be used on 'toy': a step is several batches"):
         train(problem, Job("toy", "curriculum, replayed: its draws, shuffled", 0.1, 3), original)
     assert METHODS["curriculum, replayed: its draws, shuffled"].refuses(toy()) is None
+
+
+@pytest.mark.parametrize("method", ["uniform, mixed", "UniMax, mixed"])
+def test_steps_of_several_batches_are_whole_and_counted(method):
+    problem = toy(budget=7, trainer_options={"accumulate_grad_batches": 2})
+    record = train(problem, Job("toy", method, 0.1, 3))
+    assert record.steps == [5, 7]
+    assert sum(record.draws) == record.samples[-1] == 7 * 2 * 8
+    plan = METHODS["UniMax, mixed"].make(Setting(problem, lines(0), 3, 40))
+    assert plan.loader.weights.tolist() == [0.25, 0.75]  # 640 samples are 4 passes over 40 and 480 of the other
 
 
 def test_what_does_not_exist_or_fit_is_told_with_what_does():

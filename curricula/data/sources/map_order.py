@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from curricula.randomness import CounterGenerator, Stream, lane_of
+from collections.abc import Sequence
+
+from curricula.randomness import Stream, lane_of, numbers_at
 
 
 class MapSource:
@@ -21,6 +23,22 @@ class MapSource:
         stream: of the seed's random numbers.
     """
 
+    # There may be a hundred thousand of them: each is small, and makes nothing before its task is drawn.
+    __slots__ = (
+        "_first_pass",
+        "_first_visit",
+        "_lane",
+        "_order",
+        "_pass",
+        "_seed",
+        "_stream",
+        "batch_size",
+        "drop_last",
+        "name",
+        "shuffle",
+        "size",
+    )
+
     def __init__(
         self,
         name: str,
@@ -32,16 +50,24 @@ class MapSource:
         stream: Stream = Stream.TASK_ORDER,
     ) -> None:
         self.name = name
-        self._lane = lane_of(name)
         self.size = size
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self._numbers = CounterGenerator(seed, stream)
+        self._seed = seed
+        self._stream = stream
+        self._lane: int | None = None
         self._first_visit = 0  # with this size
         self._first_pass = 0
         self._pass = -1
-        self._order: list[int] = []
+        self._order: Sequence[int] = ()
+
+    @property
+    def lane(self) -> int:
+        """Lane of the task in the streams of random numbers of its data."""
+        if self._lane is None:
+            self._lane = lane_of(self.name)
+        return self._lane
 
     def place(self) -> list[int]:
         """Return the size, the first visit that has it, and the number of the pass that begins there."""
@@ -104,13 +130,14 @@ class MapSource:
             self._pass = number
             self._order = self._make_order(number)
         total = self.batch_size * world_size
-        rows = self._order[position * total : (position + 1) * total]
+        rows = list(self._order[position * total : (position + 1) * total])
         missing = -len(rows) % world_size
         rows += [self._order[k % self.size] for k in range(missing)]
         return rows[rank::world_size]
 
-    def _make_order(self, number: int) -> list[int]:
+    def _make_order(self, number: int) -> Sequence[int]:
         if not self.shuffle:
-            return list(range(self.size))
-        order: list[int] = self._numbers.at(number, lane=self._lane).permutation(self.size).tolist()
+            return range(self.size)
+        numbers = numbers_at(self._seed, self._stream, number, self.lane)
+        order: list[int] = numbers.permutation(self.size).tolist()
         return order

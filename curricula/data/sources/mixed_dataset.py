@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ from curricula.data.faults import Failure, NoBatchError, failure, no_batch
 from curricula.data.mixing import Filled, SlotError, mixed
 from curricula.data.reads import MixedRead, Read
 from curricula.data.sources.modes import grad_modes, restore_grad_modes
-from curricula.data.sources.task_dataset import TaskDataset, seed_process
+from curricula.data.sources.seeding import seed_process
+from curricula.data.sources.task_dataset import TaskDataset, where_of
 from curricula.data.tasks import Task
 
 
@@ -60,12 +62,10 @@ class MixedDataset(TaskDataset):
             self._in_hand = torch.full((num_workers, 2), -1, dtype=torch.int64)
             self._in_hand.share_memory_()  # type: ignore[no-untyped-call]
 
-    def in_hand(self, number: int) -> str | None:
-        """Return the name of the task that a worker process was reading last for the read of this number."""
-        if self._in_hand is None:
-            return None
-        found = [arm for read, arm in self._in_hand.tolist() if read == number]
-        return self._names[found[0]] if found else None
+    def in_hand(self) -> dict[int, str]:
+        """Return the task that each worker process was reading last, by the number of the read."""
+        rows = [] if self._in_hand is None else self._in_hand.tolist()
+        return {read: self._names[arm] for read, arm in rows if read >= 0}
 
     def __getitems__(self, read: MixedRead) -> MixedResult:  # type: ignore[override]
         """Read the slots of map-style tasks, and make the batch if there are no others."""
@@ -97,9 +97,18 @@ class MixedDataset(TaskDataset):
                     return MixedResult(None, None, failures, seconds, read)
             slots.append(data)
         result = MixedResult(None, slots, failures, seconds, read)
-        if any(slot.indices is None for slot in read.slots):
+        if None in [slot.indices for slot in read.slots]:
             return result
-        return self.collated(result, [self._ready] * len(slots))
+        return self._at_once(result) or self.collated(result, [self._ready] * len(slots))
+
+    def _at_once(self, result: MixedResult) -> MixedResult | None:
+        """Make the batch as it is made when nothing is amiss; ``None`` where somebody must look who is at fault."""
+        if self._ready:
+            return None
+        with suppress(Exception):
+            batch = self._collate_fn([sample for samples in result.slots or () for sample in samples])
+            return None if batch is None else result._replace(batch=batch, slots=None)
+        return None
 
     def collated(
         self, result: MixedResult, ready: Sequence[bool], refill: Callable[[int, int], Any] | None = None
@@ -143,7 +152,7 @@ class MixedDataset(TaskDataset):
                 return lost._replace(batch=batch)
 
     def _failure(self, error: Exception, read: Read) -> Failure:
-        where = f"while reading the samples {read.indices}" if read.indices else "while its samples were put together"
+        where = where_of(read.indices) if read.indices else "while its samples were put together"
         if isinstance(error, NoBatchError):
             return Failure(where, no_batch(error.what, self._retries))
         return failure(error, where)
@@ -160,7 +169,7 @@ class MixedDataset(TaskDataset):
                 return self._data(task, indices, self._read), None
             return [task[index] for index in indices], None
         except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
-            where = f"while reading the samples {indices}"
+            where = where_of(indices)
             first = failure(error, where)
         if self._retries == 0:
             return None, first

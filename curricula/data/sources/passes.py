@@ -13,7 +13,7 @@ from curricula.data.sources.loaders import samplers_of, set_epoch
 from curricula.data.sources.modes import OwnModes
 from curricula.data.sources.place import keeper_of, load_place, place_of
 from curricula.data.workers import is_of_workers, names_others, stop_workers
-from curricula.randomness import CounterGenerator, Stream, lane_of
+from curricula.randomness import Stream, lane_of, numbers_at
 
 END = object()
 """What is read at the end of a pass."""
@@ -33,9 +33,9 @@ class Passes:
     def __init__(self, name: str, batches: Any, seed: int, stream: Stream, retries: int) -> None:
         self.name = name
         self.batches = batches
-        self._lane = lane_of(name)
         self._retries = retries
-        self._numbers = CounterGenerator(seed, stream)
+        self._seed = seed
+        self._stream = stream
         self._keeper = keeper_of(batches)
         self._modes = OwnModes()
         self._iterator: Any = None
@@ -94,7 +94,7 @@ class Passes:
         # A DataLoader, also one inside of another object, takes the seed of its shuffling from torch's global stream
         # with the first batch. It is given one of this pass's own, so that the order can be found again and the user's
         # stream is left alone. So are its samplers' generators, if they have their own.
-        seed = int(self._numbers.at(number, lane=self._lane).integers(2**63))
+        seed = int(numbers_at(self._seed, self._stream, number, lane_of(self.name)).integers(2**63))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed the accelerators as well
             if isinstance(self.batches, DataLoader):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from curricula.data.sources.map_order import MapSource
 
 
@@ -10,6 +12,8 @@ class SlotOrder(MapSource):
 
     What a pass leaves over is at the beginning of a slot that the next pass fills. Every sample comes once per pass.
     """
+
+    __slots__ = ()
 
     def resize(self, size: int, visit: int, world_size: int) -> None:
         """Have another size from visit ``visit`` on, with which the next pass begins."""
@@ -26,13 +30,13 @@ class SlotOrder(MapSource):
         size, first_visit, first_pass = self.place()
         total = self.batch_size * world_size
         number, position = divmod((visit - first_visit) * total, size)
-        rows = self._of_pass(first_pass + number)[position : position + total]
+        rows = list(self._of_pass(first_pass + number)[position : position + total])
         while len(rows) < total:
             number += 1
-            rows = rows + self._of_pass(first_pass + number)[: total - len(rows)]
+            rows += self._of_pass(first_pass + number)[: total - len(rows)]
         return rows[rank::world_size] if world_size > 1 else rows
 
-    def _of_pass(self, number: int) -> list[int]:
+    def _of_pass(self, number: int) -> Sequence[int]:
         if number != self._pass:
             self._pass = number
             self._order = self._make_order(number)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-import torch
 from torch.utils.data import Dataset, default_collate, default_convert, get_worker_info
 
 from curricula.data.faults import Failure, NoBatchError, failure, no_batch
 from curricula.data.reads import Read
 from curricula.data.sources.modes import grad_modes, restore_grad_modes
+from curricula.data.sources.seeding import seed_process
 from curricula.data.tasks import Task
 
 
@@ -67,14 +65,15 @@ class TaskDataset(Dataset[Any]):
         if read.seed is not None and get_worker_info() is not None:
             seed_process(read.seed)
         task = self._tasks[read.arm]
-        where = f"while reading the samples {indices}"
+        first = None
         try:
             batch = self._collate_fn(self._read(task, indices))
             if batch is not None:
                 return batch, None
-            first = self._none(where)
         except Exception as error:  # noqa: BLE001 - of the user's data, and told with the name of the task
-            first = failure(error, where)
+            first = failure(error, where_of(indices))
+        where = where_of(indices)
+        first = first or self._none(where)
         if self._retries == 0:
             return None, first
         try:
@@ -127,11 +126,9 @@ class TaskDataset(Dataset[Any]):
         return batch
 
 
-def seed_process(seed: int) -> None:
-    """Seed the random numbers that tasks draw in this process."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the stream that tasks draw from
+def where_of(indices: list[int]) -> str:
+    """Return what an error says of the samples that were read."""
+    return f"while reading the samples {indices}"
 
 
 def as_it_is(batch: Any) -> Any:
