@@ -121,9 +121,10 @@ class Model(pl.LightningModule):
         logits = self.network(batch["story"], batch["question"])
         return nn.functional.cross_entropy(logits, batch["answer"], reduction="none")
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean cross-entropy in nats."""
-        return self.losses(batch).mean()
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return the mean cross-entropy in nats, and the losses that it is the mean of."""
+        losses = self.losses(batch)
+        return {"loss": losses.mean(), "losses": losses}
 
     @torch.no_grad()
     def score(self, batch: dict[str, Tensor]) -> float:

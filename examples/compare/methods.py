@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -182,15 +183,20 @@ def _useful(setting: Setting) -> Weights:
     return np.array([name in (setting.problem.useful or ()) for name in setting.tasks], dtype=np.float64)
 
 
-def curriculum(make_callback: Callable[[Setting], CurriculumCallback]) -> Callable[[Setting], Plan]:
+def curriculum(
+    make_callback: Callable[[Setting], CurriculumCallback], draws: int | None = 1
+) -> Callable[[Setting], Plan]:
     """Return how batches are chosen by a curriculum.
 
     Args:
         make_callback: makes it.
+        draws: of a batch; ``None`` for one per sample.
     """
 
     def make(setting: Setting) -> Plan:
         problem = setting.problem
+        slots = problem.batch_size if draws is None else math.gcd(draws, problem.batch_size)
+        samples = 1 if slots == 1 else problem.batch_size // slots  # that a draw counts for
         loader = CurriculumLoader(
             setting.tasks,
             batch_size=problem.batch_size,
@@ -199,14 +205,15 @@ def curriculum(make_callback: Callable[[Setting], CurriculumCallback]) -> Callab
             seed=setting.seed,
             collate_fn=problem.collate,
             probe_tasks=problem.tasks(setting.seed + PROBE_SEED),
+            draws_per_batch=slots,
         )
         callback, seen = make_callback(setting), _Arms()
         return Plan(
             loader,
             [callback, seen],
-            lambda: callback.history.draws.tolist(),  # noqa: PLW0108 - there is a history when training is over
-            "batches",
-            lambda: list(seen.arms),
+            lambda: [int(draws) * samples for draws in callback.history.draws],
+            "batches" if slots == 1 else "samples",
+            lambda: list(seen.arms) if slots == 1 else None,
         )
 
     return make
@@ -224,21 +231,22 @@ class _Arms(pl.Callback):
         """Ask the curriculum, whose callback comes before."""
         callbacks: list[Any] = list(trainer.callbacks)  # type: ignore[attr-defined]
         callback = next(other for other in callbacks if isinstance(other, CurriculumCallback))
-        if callback.current_draw is not None:
-            self.arms.append(callback.current_draw.arm)
+        if len(callback.current_draws) == 1:
+            self.arms.append(callback.current_draws[0].arm)
 
 
-def _signal(make: Callable[[], Signal]) -> Callable[[Setting], Plan]:
+def _signal(make: Callable[[], Signal], draws: int | None = 1) -> Callable[[Setting], Plan]:
     return curriculum(
-        lambda setting: CurriculumCallback(signal=make(), target=setting.problem.target, seed=setting.seed)
+        lambda setting: CurriculumCallback(signal=make(), target=setting.problem.target, seed=setting.seed), draws
     )
 
 
-def _policy(make: Callable[[Setting], Any]) -> Callable[[Setting], Plan]:
+def _policy(make: Callable[[Setting], Any], draws: int | None = 1) -> Callable[[Setting], Plan]:
     return curriculum(
         lambda setting: CurriculumCallback(
             make(setting), GradientPredictionGain(), target=setting.problem.target, seed=setting.seed
-        )
+        ),
+        draws,
     )
 
 
@@ -313,6 +321,8 @@ _SIGNALS: dict[str, Callable[[], Signal]] = {
     "GVCG": GradientVariationalComplexityGain,
 }
 _DEFAULT = "curriculum"
+_DRAWS = {"4 draws a batch": 4, "16 draws a batch": 16, "a draw per sample": None}
+_PER_DRAW = {"": FirstOrderPredictionGain, ", PG": PredictionGain, ", SPG": SelfPredictionGain}
 
 
 def _replays(of: str) -> list[Method]:
@@ -358,6 +368,15 @@ _ALL = [
     Method(
         "curriculum, paper's constants",
         curriculum(lambda s: CurriculumCallback(Exp3S.paper(), PredictionGain(), target=s.problem.target, seed=s.seed)),
+    ),
+    *(
+        Method(f"uniform, {said}", _policy(lambda s: FixedPolicy.uniform(), draws), refuses=_does_not_mix)
+        for said, draws in _DRAWS.items()
+    ),
+    *(
+        Method(f"curriculum{name}, {said}", _signal(make, draws), refuses=_does_not_mix)
+        for name, make in _PER_DRAW.items()
+        for said, draws in _DRAWS.items()
     ),
     *_replays(_DEFAULT),
     *_replays("curriculum, SPG"),

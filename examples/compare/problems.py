@@ -78,6 +78,15 @@ class Parity(ParityModel, Scored):
         return float(self.losses(batch).mean())
 
 
+class ParityPerSample(Parity):
+    """The same, which gives the loss of every sample."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
+        """Return the mean cross-entropy in nats, and the losses that it is the mean of."""
+        losses = self.losses(batch)
+        return {"loss": losses.mean(), "losses": losses}
+
+
 class VariationalParity(VariationalParityModel, Parity):
     """The same with Gaussian weights, scored by its loss."""
 
@@ -87,7 +96,7 @@ def parity(workload: Workload, batch_size: int = 64) -> Problem:
     number, useful = len(workload.tasks(0)), list(workload.held_out())
     return _of_workload(
         workload,
-        model=lambda lr: Parity(INPUTS + number, lr),
+        model=lambda lr: ParityPerSample(INPUTS + number, lr),
         unit="nats",
         batch_size=batch_size,
         learning_rates=(1e-3, 2e-3, 4e-3),
@@ -100,6 +109,15 @@ def parity(workload: Workload, batch_size: int = 64) -> Problem:
 
 class Copying(MixedRepeatCopyModel, Scored):
     """The model of repeat copy, scored by its loss."""
+
+
+class CopyingPerSample(Copying):
+    """The same, which gives the loss of every sample."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the mean cross-entropy in nats per bit, and the losses that it is the mean of."""
+        losses = self.losses(batch)
+        return {"loss": losses.mean(), "losses": losses}
 
 
 class VariationalCopying(VariationalRepeatCopyModel, Copying):  # type: ignore[misc]
@@ -120,7 +138,7 @@ def copying(size: int, hidden: int, batch_size: int = 16, bits: int = 4) -> Prob
         workload,
         name="repeat_copy" if size == _SMALL else f"repeat_copy_{size}",
         held_out=held_out,
-        model=lambda lr: Copying(bits, hidden, lr),
+        model=lambda lr: CopyingPerSample(bits, hidden, lr),
         unit="nats per bit",
         batch_size=batch_size,
         learning_rates=(2.5e-3, 5e-3, 1e-2),

@@ -40,9 +40,10 @@ class Model(pl.LightningModule):
         pictures, classes = batch
         return nn.functional.cross_entropy(self(pictures), classes, reduction="none")
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean cross-entropy in nats."""
-        return self.losses(batch).mean()
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return the mean cross-entropy in nats, and the losses that it is the mean of."""
+        losses = self.losses(batch)
+        return {"loss": losses.mean(), "losses": losses}
 
     @torch.no_grad()
     def score(self, batch: tuple[Tensor, Tensor]) -> float:

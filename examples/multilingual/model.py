@@ -50,9 +50,10 @@ class Model(pl.LightningModule):
         logits = self(inputs)
         return nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(dim=1)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean cross-entropy in nats per character."""
-        return self.losses(batch).mean()
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return the mean cross-entropy in nats per character, and the losses that it is the mean of."""
+        losses = self.losses(batch)
+        return {"loss": losses.mean(), "losses": losses}
 
     @torch.no_grad()
     def score(self, batch: tuple[Tensor, Tensor]) -> float:
