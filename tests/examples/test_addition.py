@@ -143,7 +143,7 @@ def test_the_step_is_the_mean_of_the_losses_of_samples_of_any_tasks():
     model = addition.Model()
     losses = model.losses(batch)
     assert losses.shape == (DIGITS,)
-    assert model.training_step(batch, 0).item() == pytest.approx(losses.mean().item())
+    assert model.training_step(batch, 0)["loss"].item() == pytest.approx(losses.mean().item())
     alone = [model.losses((batch[0][[row]], batch[1][[row]])).item() for row in range(DIGITS)]
     assert losses.tolist() == pytest.approx(alone, abs=1e-5)
 

@@ -127,7 +127,7 @@ def test_a_vocabulary_grows_by_what_is_new_and_a_model_for_it_trains():
     assert vocabulary.words == (*VOCABULARY.words, "flew", "moon")
     assert vocabulary.answers == (*VOCABULARY.answers, "moon")
     batch = default_collate([vectorise(one, vocabulary, sentences=40) for one in (sample, SAMPLE)])
-    Model(vocabulary=vocabulary, sentences=40).training_step(batch, 0).backward()
+    Model(vocabulary=vocabulary, sentences=40).training_step(batch, 0)["loss"].backward()
 
 
 def test_loss_is_the_mean_of_the_losses_and_padding_does_not_change_them():
@@ -138,7 +138,7 @@ def test_loss_is_the_mean_of_the_losses_and_padding_does_not_change_them():
     alone = torch.cat([model.losses(default_collate([sample])) for sample in samples])
     assert together.shape == (20,)
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(model.training_step(default_collate(samples), 0), together.mean())
+    torch.testing.assert_close(model.training_step(default_collate(samples), 0)["loss"], together.mean())
 
 
 def test_the_order_of_sentences_and_of_words_matters():

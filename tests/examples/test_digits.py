@@ -153,7 +153,7 @@ def test_losses_are_per_sample_and_scores_are_shares_of_right_answers():
     batch = default_collate([task[0] for task in noise_domains.tasks(0).values()])
     losses = model.losses(batch)
     assert losses.shape == (8,)
-    assert model.training_step(batch, 0).item() == pytest.approx(losses.mean().item())
+    assert model.training_step(batch, 0)["loss"].item() == pytest.approx(losses.mean().item())
     chances = model(batch[0]).softmax(dim=1).gather(1, batch[1][:, None]).squeeze(1)
     torch.testing.assert_close(losses, -chances.log())
     pictures, classes = held_out_pictures()

@@ -243,7 +243,7 @@ def test_losses_are_per_sample_and_their_mean_is_what_is_trained_on():
     batch = default_collate([task[0] for task in tasks(0).values()])
     losses = model.losses(batch)
     assert losses.shape == (10,)
-    assert model.training_step(batch, 0).item() == pytest.approx(losses.mean().item())
+    assert model.training_step(batch, 0)["loss"].item() == pytest.approx(losses.mean().item())
     alone = model.losses((batch[0][3:4], batch[1][3:4]))
     assert alone.item() == pytest.approx(losses[3].item(), rel=1e-5)
     assert model.score(batch) == pytest.approx(losses.mean().item() / math.log(2), rel=1e-5)
