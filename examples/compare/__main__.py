@@ -21,7 +21,16 @@ from pathlib import Path
 from examples.compare.methods import METHODS, named
 from examples.compare.problem import Job, Problem
 from examples.compare.problems import PROBLEMS, problem_of
-from examples.compare.publish import BASELINE, archive, between, lacking, publish, published, read_archives
+from examples.compare.publish import (
+    BASELINE,
+    archive,
+    between,
+    lacking,
+    publish,
+    published,
+    read_archives,
+    with_archived,
+)
 from examples.compare.published import PUBLISHED
 from examples.compare.records import Record, Records, write_csv
 from examples.compare.runs import Run, run_of
@@ -152,9 +161,11 @@ def _publish(options: argparse.Namespace) -> int:
     made = records.all()
     names = {record.problem for record in made}
     runs: list[Run] = []
+    archived = read_archives(options.to / "archive")
     for problem in (problem_of(name) for name in PUBLISHED if name in names):
         methods = published(problem)
-        found = [run for run in _reported(records, made, problem) if run.method in methods]
+        new = [run for run in _reported(records, made, problem) if run.method in methods]
+        found = with_archived(new, archived, problem)
         missing = lacking(found, problem)
         if missing:
             print(f"{problem.name} is not published yet, {len(missing)} runs are missing: {missing[0]}, ...")

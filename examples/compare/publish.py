@@ -12,6 +12,7 @@ from examples.compare.figures import draw
 from examples.compare.methods import METHODS
 from examples.compare.problem import Problem
 from examples.compare.published import PUBLISHED, STATIC
+from examples.compare.records import digest
 from examples.compare.runs import Run, read_runs, write_runs
 from examples.compare.schedule import FIRST_SEED
 from examples.compare.statistics import Row, best_static, has_head_room, summarise
@@ -44,6 +45,35 @@ def read_archives(folder: Path) -> list[Run]:
 def published(problem: Problem) -> list[str]:
     """Return the methods that are published of a problem, without those that cannot be used on it."""
     return [name for name in PUBLISHED[problem.name] if METHODS[name].refuses(problem) is None]
+
+
+def with_archived(runs: Sequence[Run], archived: Sequence[Run], problem: Problem) -> list[Run]:
+    """Return new runs of a problem, and the archived ones of methods that were not run anew.
+
+    Archived replays of a method that was run anew are left out: they are of other runs.
+
+    Args:
+        runs: new ones, of any problems.
+        archived: of any problems.
+        problem: whose runs are returned.
+
+    Raises:
+        ValueError: if an archived run is of the problem as it was before.
+    """
+    new = [run for run in runs if run.problem == problem.name]
+    made = {run.method for run in new}
+    kept = [
+        run
+        for run in archived
+        if run.problem == problem.name and run.method not in made and METHODS[run.method].replays not in made
+    ]
+    other = [run for run in kept if run.configuration != digest(problem)]
+    if other:
+        raise ValueError(
+            f"the archived runs of {other[0].method!r} are of another configuration of {problem.name!r}: run them "
+            "anew, or delete the archive"
+        )
+    return [*new, *kept]
 
 
 def lacking(runs: Sequence[Run], problem: Problem) -> list[str]:

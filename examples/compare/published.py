@@ -14,8 +14,11 @@ _FEWEST = (*_BASELINES, "curriculum", "curriculum, replayed: its mixture, mixed"
 _STAIRCASE = (*_USUAL, *_OF_A_TARGET, "by hand: syllabus, mixed", "curriculum, PG")
 _AMONG_JUNK = (*_STAIRCASE, "by hand: useful tasks alone, mixed")
 
-# First-order gain is the default; policies that know the useless tasks are for the page about noise.
-_ALL = tuple(name for name in METHODS if name != "curriculum, FPG" and "useless" not in name)
+# First-order gain is the default; policies that know the useless tasks are for the page about noise, several draws in a
+# batch for that about mixing.
+_OF_SEVERAL_DRAWS = tuple(name for name in METHODS if name.endswith(("draws a batch", "a draw per sample")))
+_OTHERS = ("curriculum, FPG", *_OF_SEVERAL_DRAWS)
+_ALL = tuple(name for name in METHODS if name not in _OTHERS and "useless" not in name)
 
 STATIC = (
     "proportional, mixed",

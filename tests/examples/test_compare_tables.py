@@ -15,7 +15,7 @@ from examples.compare.figures import LABELS, draw
 from examples.compare.methods import METHODS
 from examples.compare.problem import Job
 from examples.compare.problems import problem_of
-from examples.compare.publish import archive, between, overview, publish, read_archives, table, tables
+from examples.compare.publish import archive, between, overview, publish, read_archives, table, tables, with_archived
 from examples.compare.published import PUBLISHED, STATIC
 from examples.compare.records import Record, Records, digest
 from examples.compare.runs import Run, read_runs, run_of, write_runs
@@ -220,6 +220,18 @@ def test_the_command_publishes_the_problems_that_are_whole(tmp_path, capsys, mon
     problem = replace(problem, goal=0.8)
     assert main(command) == 2
     assert "must not be mixed" in capsys.readouterr().err
+
+
+def test_methods_that_were_not_run_anew_are_published_from_the_archive():
+    problem = toy()
+    old = [replace(each, configuration=digest(problem)) for each in (*BASE, *FAST)]
+    replay = [replace(each, method="curriculum, replayed: its mixture, mixed") for each in old[:8]]
+    assert with_archived(NEVER, [*old, *replay], problem) == [*NEVER, *old], "the replays are of other runs"
+    again = [replace(each, cost=[1.0] * len(each.cost)) for each in FAST]
+    assert with_archived(again, old, problem) == [*again, *old[:8]]
+    assert with_archived([], [replace(each, problem="other") for each in old], problem) == []
+    with pytest.raises(ValueError, match="of another configuration of 'toy': run them anew"):
+        with_archived(NEVER, BASE, problem)
 
 
 def test_every_published_number_comes_from_the_archived_runs():
