@@ -6,8 +6,6 @@ import logging
 import math
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
-from torch import Tensor
-
 from curricula.bandits.base import check_range
 from curricula.checks import check_flags
 
@@ -24,7 +22,7 @@ Redraw: TypeAlias = Literal["step", "batch"]
 class Cost(Protocol):
     """From the batch of a step to its cost, a finite number ``> 0``, or with several draws one per sample."""
 
-    def __call__(self, batch: Any, /) -> float | Tensor: ...  # noqa: D102
+    def __call__(self, batch: Any, /) -> Any: ...  # noqa: D102
     def __repr__(self) -> str: ...
 
 

@@ -40,7 +40,7 @@ def test_every_signal_meets_every_kind_of_checkpoint():
 
 
 def test_every_bandit_occurs():
-    kinds = {make_callback(way)._options["bandit"].__class__.__name__ for way in WAYS}
+    kinds = {make_callback(way)._curriculum._teacher_options["bandit"].__class__.__name__ for way in WAYS}
     assert kinds == set(bandits.__all__) - {"Bandit", "Pull"}
 
 

@@ -17,7 +17,7 @@ import curricula
 from curricula.bandits import Exp3S
 from curricula.rewards import QuantileScaler
 from curricula.signals import PredictionGain
-from curricula.testing import BanditContract, Contract, ScalerContract, SignalContract
+from curricula.testing import BanditContract, Contract, DataContract, ScalerContract, SignalContract
 from curricula.testing.chance import FALSE_FAIL, OneNumber, frequency_band, global_numbers
 from curricula.testing.contract import does_not_apply, refused
 from curricula.testing.elsewhere import elsewhere
@@ -25,7 +25,7 @@ from curricula.testing.states import CARRIERS, check_plain, damaged, text
 from tests.testing.own import Averages
 
 ROOT = Path(curricula.__file__).parents[1]
-CONTRACTS = [BanditContract, SignalContract, ScalerContract]
+CONTRACTS = [BanditContract, SignalContract, ScalerContract, DataContract]
 
 
 def modules_after(statement):
@@ -147,7 +147,8 @@ def test_every_promise_says_what_it_is(contract):
     [
         (BanditContract, "## A bandit", "## A signal"),
         (SignalContract, "## A signal", "## A scaler"),
-        (ScalerContract, "## A scaler", "## How far"),
+        (ScalerContract, "## A scaler", "## Tasks, and a loader"),
+        (DataContract, "## Tasks, and a loader", "## How far"),
     ],
 )
 def test_the_page_has_every_promise_and_no_other(contract, start, end):
