@@ -51,7 +51,7 @@ class DataContract(Contract):
 
     def tasks(self) -> Mapping[str, Task]:
         """Return the tasks, made anew: at least two, alike at every call."""
-        raise NotImplementedError
+        raise NotImplementedError(f"define {type(self).__name__}.tasks(self), which returns the tasks to test")
 
     def loader(self, **options: Any) -> CurriculumLoader:
         """Return a loader over the tasks, made anew; override it for one of your own."""
@@ -71,7 +71,7 @@ class DataContract(Contract):
     # ---------------------------------------------------------------- promises
 
     def test_every_slot_is_of_the_task_that_was_drawn(self) -> None:
-        """And every task comes."""
+        """Every slot has samples of the task that was drawn for it, and every task comes."""
         known = {name: set(self._samples_of(name)) for name in self.tasks()}
         for one, other in combinations(known, 2):
             common = known[one] & known[other]

@@ -133,7 +133,8 @@ def test_pytest_collects_them_from_a_file_of_the_users_own(tmp_path):
 def test_a_contract_that_makes_nothing_says_what_to_define(contract):
     for error in contract().failures(*contract.promises()[:3]).values():
         assert isinstance(error, NotImplementedError)
-        assert f"define {contract.__name__}.make(self" in str(error)
+        method = "tasks" if contract is DataContract else "make"
+        assert f"define {contract.__name__}.{method}(self" in str(error)
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
