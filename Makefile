@@ -25,7 +25,8 @@ $(STAMP): pyproject.toml requirements/dev.txt requirements/torch.txt
 demo: $(STAMP) ## train two workloads with the curriculum and without, draw the plots and the page (4 minutes)
 	$(BIN)/python -m examples.demo --out runs/demo
 
-test: lint types docs ## lint, types, docs without warnings, all tests
+test: $(STAMP) ## lint, types, docs without warnings, all tests
+	$(MAKE) -j 3 lint types docs
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## ruff; zizmor over the workflows
