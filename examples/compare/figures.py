@@ -16,6 +16,7 @@ LABELS = {
     "uniform, mixed": "uniform",
     "uniform, one task a batch": "uniform, one task",
     "curriculum": "curriculum",
+    "curriculum, 16 draws a batch": "curriculum, 16 draws",
     "curriculum, SPG": "curriculum, SPG",
     "curriculum, replayed: its mixture, mixed": "its mixture replayed",
     "target only": "target only",

@@ -20,7 +20,13 @@ from examples.compare.tables import EDGE, markdown, number, ratio
 
 BASELINE = "uniform, mixed"
 """A shuffled batch with samples of all tasks: what people train on without a curriculum."""
-_SHOWN = ("uniform, one task a batch", "curriculum", "curriculum, replayed: its mixture, mixed")
+_SHOWN = (
+    "uniform, one task a batch",
+    "curriculum",
+    "curriculum, 16 draws a batch",
+    "curriculum, replayed: its mixture, mixed",
+)
+_DRAWS = ("4 draws a batch", "16 draws a batch", "a draw per sample")
 _BESIDE = ("cost", "seconds")
 
 
@@ -133,8 +139,8 @@ def _left_out(problem: Problem, made: set[str]) -> list[str]:
 
 def overview(runs: Sequence[Run], problems: Sequence[Problem]) -> str:
     """Return one line per problem: the baseline, and how much faster or slower the others are."""
-    head = ["workload", "goal", f"steps, {BASELINE}", "uniform, one task a batch", "**curriculum**"]
-    head += ["its mixture replayed, mixed", "best static mixture"]
+    head = ["workload", "goal", f"steps, {BASELINE}", "uniform, one task a batch", "curriculum, one task a batch"]
+    head += ["**curriculum, 16 draws a batch**", "its mixture replayed, mixed", "best static mixture"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for problem in problems:
         rows = {row.method: row for row in summarise(runs, problem, BASELINE)}
@@ -149,6 +155,23 @@ def overview(runs: Sequence[Run], problems: Sequence[Problem]) -> str:
         cells += [_cell(rows.get(name), base, problem) for name in _SHOWN]
         cells.append("" if best is None else f"{_cell(best, base, problem)}: {best.method}")
         lines.append("| " + " | ".join(cell.strip() for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def mixing(runs: Sequence[Run], problems: Sequence[Problem]) -> str:
+    """Return one line per curriculum, with one draw a batch and with several, and one column per problem."""
+    rows = {problem.name: {row.method: row for row in summarise(runs, problem, BASELINE)} for problem in problems}
+    shown = [problem for problem in problems if any(name.endswith(_DRAWS) for name in rows[problem.name])]
+    lines = ["| " + " | ".join(["signal, draws", *(problem.title for problem in shown)]) + " |"]
+    lines.append("|" + "---|" * (len(shown) + 1))
+    for signal, said in {"": "the default", ", PG": "PG", ", SPG": "SPG"}.items():
+        for draws in ("", *(f", {each}" for each in _DRAWS)):
+            name = f"curriculum{signal}{draws}"
+            found = [rows[problem.name].get(name) for problem in shown]
+            if any(found):
+                base = [rows[problem.name].get(BASELINE) for problem in shown]
+                cells = [_cell(*each) for each in zip(found, base, shown, strict=True)]
+                lines.append("| " + " | ".join([f"{said}{draws or ', one task a batch'}", *cells]) + " |")
     return "\n".join(lines)
 
 
@@ -190,5 +213,5 @@ def _write(path: Path, content: str) -> None:
 def tables(runs: Sequence[Run], problem_of: Callable[[str], Problem]) -> Mapping[str, str]:
     """Return the name and the content of every table, as :func:`publish` writes them."""
     problems = [problem_of(name) for name in dict.fromkeys(run.problem for run in runs)]
-    found = {"overview": overview(runs, problems), "claims": claims(runs, problem_of)}
+    found = {"overview": overview(runs, problems), "claims": claims(runs, problem_of), "mixing": mixing(runs, problems)}
     return {**found, **{problem.name: table(runs, problem) for problem in problems}}

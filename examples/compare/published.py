@@ -12,6 +12,14 @@ _REPLAYS = ("curriculum, replayed: its mixture, mixed", "curriculum, replayed: i
 _USUAL = (*_BASELINES, *_CURRICULA, *_REPLAYS)
 _FEWEST = (*_BASELINES, "curriculum", "curriculum, replayed: its mixture, mixed")
 _STAIRCASE = (*_USUAL, *_OF_A_TARGET, "by hand: syllabus, mixed", "curriculum, PG")
+_SIXTEEN = "curriculum, 16 draws a batch"
+_SEVERAL = (
+    _SIXTEEN,
+    "curriculum, PG, 16 draws a batch",
+    "curriculum, SPG, 16 draws a batch",
+    "curriculum, 4 draws a batch",
+    "curriculum, a draw per sample",
+)
 _AMONG_JUNK = (*_STAIRCASE, "by hand: useful tasks alone, mixed")
 
 # First-order gain is the default; policies that know the useless tasks are for the page about noise, several draws in a
@@ -36,8 +44,8 @@ STATIC = (
 """Mixtures that stay as they are, other than the uniform one: what they win over it is head room."""
 
 PUBLISHED: dict[str, tuple[str, ...]] = {
-    "digits_noise": _ALL,
-    "digits_labels": _ALL,
+    "digits_noise": (*_ALL, *_SEVERAL),
+    "digits_labels": (*_ALL, _SIXTEEN),
     "parity_staircase_8": (
         *_STAIRCASE,
         "static: 25% target, mixed",
@@ -47,6 +55,7 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
         "curriculum, TPG",
         "curriculum, paper's constants",
         "curriculum, replayed: its mixture, one task a batch",
+        *_SEVERAL,
     ),
     "junk_arms_4_10_6": (
         *_AMONG_JUNK,
@@ -54,10 +63,11 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
         "curriculum, replayed: its mixture, one task a batch",
         "curriculum, SPG, replayed: its mixture, mixed",
         "curriculum, SPG, replayed: its draws, shuffled",
+        *_SEVERAL,
     ),
-    "repeat_copy": (*_USUAL, *_OF_A_TARGET, "curriculum, PG", "curriculum, paper's constants"),
+    "repeat_copy": (*_USUAL, *_OF_A_TARGET, "curriculum, PG", "curriculum, paper's constants", _SIXTEEN),
     "parity_staircase": (*_FEWEST, "target only", "by hand: useful tasks alone, mixed"),
-    "multilingual": (*_USUAL, *_OF_SIZES, "uniform, exact quotas"),
+    "multilingual": (*_USUAL, *_OF_SIZES, "uniform, exact quotas", _SIXTEEN),
     "babi": (*_FEWEST, "curriculum, PG"),
     "ngram": (*_FEWEST, "target only", "curriculum, GL2G"),
     "addition": (*_FEWEST, "target only", "by hand: syllabus, mixed"),

@@ -15,7 +15,17 @@ from examples.compare.figures import LABELS, draw
 from examples.compare.methods import METHODS
 from examples.compare.problem import Job
 from examples.compare.problems import problem_of
-from examples.compare.publish import archive, between, overview, publish, read_archives, table, tables, with_archived
+from examples.compare.publish import (
+    archive,
+    between,
+    mixing,
+    overview,
+    publish,
+    read_archives,
+    table,
+    tables,
+    with_archived,
+)
 from examples.compare.published import PUBLISHED, STATIC
 from examples.compare.records import Record, Records, digest
 from examples.compare.runs import Run, read_runs, run_of, write_runs
@@ -120,7 +130,7 @@ def test_a_page_has_ratios_by_cost_where_it_differs_and_says_what_was_left_out()
 def test_the_overview_has_a_line_per_problem():
     text = overview([*BASE, *FAST, *NEVER], [toy()])
     assert text.splitlines()[2] == (
-        "| toy | target ≤ 0.5 loss | 20 (8/8) |  | < 1.00, 0/8 |  | 2.00 [2.00 - 2.00]: target only |"
+        "| toy | target ≤ 0.5 loss | 20 (8/8) |  | < 1.00, 0/8 |  |  | 2.00 [2.00 - 2.00]: target only |"
     )
     assert "neither, 0/8" in overview([*NEVER, *[run("uniform, mixed", s, [0.9]) for s in range(8)]], [toy()])
 
@@ -177,9 +187,21 @@ def test_the_papers_claims_stand_beside_what_was_found():
     assert "not measured yet" in claims([], toy)
 
 
+def test_several_draws_stand_beside_one_where_they_were_run():
+    several = [replace(each, method="curriculum, 16 draws a batch") for each in FAST]
+    other = [replace(each, problem="other") for each in BASE]
+    text = mixing([*BASE, *NEVER, *several, *other], [toy(), toy("other")])
+    assert text.splitlines() == [
+        "| signal, draws | toy |",
+        "|---|---|",
+        "| the default, one task a batch | < 1.00, 0/8 |",
+        "| the default, 16 draws a batch | 2.00 [2.00 - 2.00] |",
+    ]
+
+
 def test_publishing_writes_tables_and_pictures(tmp_path):
     publish([*BASE, *FAST, *NEVER], toy, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"overview.md", "claims.md", "toy.md", "toy.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"overview.md", "claims.md", "mixing.md", "toy.md", "toy.png"}
     assert (tmp_path / "toy.png").read_bytes().startswith(b"\x89PNG")
     assert set(LABELS) <= set(METHODS)
 
