@@ -210,7 +210,7 @@ class Teacher:
         self.draws += 1
         return draw
 
-    def draw_all(self, count: int, *, quotas: bool = False) -> tuple[Draw, ...]:
+    def draw_all(self, count: int, *, quotas: bool = False, rewarded: bool = True) -> tuple[Draw, ...]:
         r"""Draw the tasks of one step from the current policy, with replacement, and keep the draws open.
 
         They are a pure function of the seed, the number of the first of them, ``count`` and the policy. The first of
@@ -228,6 +228,7 @@ class Teacher:
         Args:
             count: number of draws, at least 1.
             quotas: make the numbers of the tasks' draws follow the policy with the least rounding.
+            rewarded: keep the draws open; else they are as good as discarded.
 
         Raises:
             TypeError: if the count is no int.
@@ -241,7 +242,6 @@ class Teacher:
             ['easy', 'easy', 'easy', 'hard', 'hard', 'hard']
         """
         _check_count("count", count)
-        kept = self._policy_to_keep()
         numbers = self._numbers.at(self.draws)
         if quotas or self._removed:
             policy = self.probabilities()
@@ -252,8 +252,10 @@ class Teacher:
             arms = self.bandit.draw_all(numbers, count)
             probabilities = list(map(self.bandit.probability, arms))
         draws = make_draws(self.draws, arms, probabilities, self.tasks, self.updates)
-        for draw in draws:
-            self._open.add(draw, kept)
+        if rewarded:
+            kept = self._policy_to_keep()
+            for draw in draws:
+                self._open.add(draw, kept)
         self.draws += count
         return draws
 
