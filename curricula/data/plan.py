@@ -163,9 +163,9 @@ class Plan:
         seed = None
         if self._seeds is not None:  # that of the first slot that is read by a worker process
             seed = next((self._seed(arm, visit) for arm, visit in mine if arm in self._orders), None)
-        slots = [self._slot(arm, visit) for arm, visit in mine]
         if self._slots == 1:
-            return slots[0]._replace(seed=seed)
+            return self._slot(*mine[0], seed)
+        slots = [self._slot(arm, visit) for arm, visit in mine]
         self._reads += 1
         return MixedRead(slots, self._reads, seed)
 
