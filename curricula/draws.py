@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,34 @@ class Draw:
     """Probability of the arm at the draw, in ``(0, 1]``."""
     step: int
     """Number of steps the policy had learned from at the draw."""
+
+
+def make_draws(
+    first: int, arms: Sequence[int], probabilities: Sequence[float], tasks: Sequence[str], step: int
+) -> tuple[Draw, ...]:
+    """Return the draws of one step.
+
+    Args:
+        first: number of the first of them.
+        arms: of the draws.
+        probabilities: of the arms, one per draw.
+        tasks: names of all arms.
+        step: number of steps the policy had learned from.
+    """
+    made = []
+    for number, (arm, probability) in enumerate(zip(arms, probabilities, strict=True), first):
+        draw = _new(Draw)  # as `Draw(...)`, in half the time: a frozen class looks its slots up to set them
+        _set_id(draw, number)
+        _set_arm(draw, arm)
+        _set_task(draw, tasks[arm])
+        _set_probability(draw, probability)
+        _set_step(draw, step)
+        made.append(draw)
+    return tuple(made)
+
+
+_new = object.__new__
+_set_id, _set_arm, _set_task, _set_probability, _set_step = (vars(Draw)[field.name].__set__ for field in fields(Draw))
 
 
 def draw_to_list(draw: Draw) -> list[Any]:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from curricula.bandits.base import Bandit, FloatArray, invert, invert_all
+from curricula.bandits.base import Bandit, FloatArray
 from curricula.bandits.exp3s import Exp3S
+from curricula.bandits.inversion import invert, invert_all
 from curricula.bandits.pulls import Pull
 from curricula.checks import as_int, as_number
-from curricula.draws import Draw, OpenDraws, check_draw, draw_from_list, draw_to_list
+from curricula.draws import Draw, OpenDraws, check_draw, draw_from_list, draw_to_list, make_draws
 from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler, RewardScaler
 from curricula.state import seal, unseal
@@ -22,9 +23,10 @@ __all__ = ["Draw", "Teacher", "check_instance", "draw_from_list", "draw_to_list"
 class Teacher:
     """Chooses tasks by a bandit and teaches the bandit by scaled learning progress. Works in any loop.
 
-    Draw ``n`` is a pure function of the seed, ``n`` and the policy, so all ranks, a resumed run and a run after a crash
-    draw alike. Draws may be rewarded late, out of order, or never (:meth:`discard`). A step may have several draws:
-    :meth:`draw_all` makes them from one policy, and :meth:`reward_all` teaches the bandit once by all of them.
+    The draws of a step are a pure function of the seed, the number of the first of them and the policy, so all ranks, a
+    resumed run and a run after a crash draw alike. Draws may be rewarded late, out of order, or never
+    (:meth:`discard`). A step may have several draws: :meth:`draw_all` makes them from one policy, and
+    :meth:`reward_all` teaches the bandit once by all of them.
 
     Args:
         tasks: unique names; arm ``k`` is the ``k``-th.
@@ -194,22 +196,39 @@ class Teacher:
 
     def draw(self) -> Draw:
         """Draw a task from the current policy and keep the draw open until it is rewarded or discarded."""
-        return self._made(self.probabilities() if self._removed else None, self._policy_to_keep())
+        kept = self._policy_to_keep()
+        numbers = self._numbers.at(self.draws)
+        if self._removed:
+            policy = self.probabilities()
+            arm = invert(policy, numbers.random())
+            probability = float(policy[arm])
+        else:
+            arm = self.bandit.draw(numbers)
+            probability = self.bandit.probability(arm)
+        draw = Draw(self.draws, arm, self.tasks[arm], probability, self.updates)
+        self._open.add(draw, kept)
+        self.draws += 1
+        return draw
 
-    def draw_all(self, count: int, *, quotas: bool = False) -> tuple[Draw, ...]:
+    def draw_all(self, count: int, *, quotas: bool = False, rewarded: bool = True) -> tuple[Draw, ...]:
         r"""Draw the tasks of one step from the current policy, with replacement, and keep the draws open.
 
-        They are the very draws that ``count`` calls of :meth:`draw` make, whether on one rank or on several. With
-        quotas they are not independent: one number :math:`u` decides all of them, by systematic sampling. Task
-        :math:`i` has as many draws as there are points :math:`(u + k) / n`, :math:`k = 0 \dots n - 1`, in its stretch
-        of the cumulated policy, and the draws have the points in a random order. So every single draw is of task
-        :math:`i` with the policy's probability :math:`p_i`, whatever was drawn before, and among the :math:`n` draws
-        of the step the task has :math:`n p_i`, rounded up or down. That takes time in proportion to the number of
-        tasks.
+        They are a pure function of the seed, the number of the first of them, ``count`` and the policy. The first of
+        them is that of :meth:`draw`; the others have further random numbers of that place, and are not those that
+        single calls would make. All are made and kept at once: a state that is taken between the rewards of a step
+        has the others, and nothing is drawn again.
+
+        By default each draw has a number of its own. With quotas they are not independent: one number :math:`u` decides
+        all of them, by systematic sampling. Task :math:`i` has as many draws as there are points :math:`(u + k) / n`,
+        :math:`k = 0 \dots n - 1`, in its stretch of the cumulated policy, and the draws have the points in a random
+        order. So every single draw is of task :math:`i` with the policy's probability :math:`p_i`, whatever was drawn
+        before, and among the :math:`n` draws of the step the task has :math:`n p_i`, rounded up or down. That takes
+        time in proportion to the number of tasks.
 
         Args:
             count: number of draws, at least 1.
             quotas: make the numbers of the tasks' draws follow the policy with the least rounding.
+            rewarded: keep the draws open; else they are as good as discarded.
 
         Raises:
             TypeError: if the count is no int.
@@ -223,15 +242,22 @@ class Teacher:
             ['easy', 'easy', 'easy', 'hard', 'hard', 'hard']
         """
         _check_count("count", count)
-        kept = self._policy_to_keep()
-        if quotas:
+        numbers = self._numbers.at(self.draws)
+        if quotas or self._removed:
             policy = self.probabilities()
-            numbers = self._numbers.at(self.draws)
-            points = (numbers.random() + numbers.permutation(count)) / count
+            points = (numbers.random() + numbers.permutation(count)) / count if quotas else numbers.random(count)
             arms = invert_all(policy, points)
-            return tuple(self._opened(arm, float(policy[arm]), kept) for arm in arms)
-        left = self.probabilities() if self._removed else None
-        return tuple(self._made(left, kept) for _ in range(count))
+            probabilities: list[float] = policy[arms].tolist()
+        else:
+            arms = self.bandit.draw_all(numbers, count)
+            probabilities = list(map(self.bandit.probability, arms))
+        draws = make_draws(self.draws, arms, probabilities, self.tasks, self.updates)
+        if rewarded:
+            kept = self._policy_to_keep()
+            for draw in draws:
+                self._open.add(draw, kept)
+        self.draws += count
+        return draws
 
     def _policy_to_keep(self) -> FloatArray | None:
         if not self.bandit.needs_policy:
@@ -239,23 +265,6 @@ class Teacher:
         policy = self.probabilities()
         policy[list(self._removed)] = 1.0  # bonuses are divided by it, and a task not to be drawn has none to get
         return policy
-
-    def _made(self, policy: FloatArray | None, kept: FloatArray | None) -> Draw:
-        """Make the next draw, by ``policy`` if it is not the bandit's own."""
-        numbers = self._numbers.at(self.draws)
-        if policy is None:
-            arm = self.bandit.draw(numbers)
-            probability = self.bandit.probability(arm)
-        else:
-            arm = invert(policy, numbers.random())
-            probability = float(policy[arm])
-        return self._opened(arm, probability, kept)
-
-    def _opened(self, arm: int, probability: float, kept: FloatArray | None) -> Draw:
-        draw = Draw(self.draws, arm, self.tasks[arm], probability, self.updates)
-        self._open.add(draw, kept)
-        self.draws += 1
-        return draw
 
     def reward(self, draw: Draw, progress: float, cost: float = 1.0) -> float | None:
         """Close a draw with the progress that it earned and teach the bandit: :meth:`reward_all` of a step of one draw.

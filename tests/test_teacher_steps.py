@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 
-from curricula.bandits import Exp3S, FixedPolicy
+from curricula.bandits import Exp3, Exp3S, FixedPolicy
+from curricula.draws import Draw, make_draws
+from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler
 from curricula.teacher import Teacher
 from tests.test_teacher import TASKS, Raw, make, through_json, through_torch
@@ -51,17 +56,85 @@ def work(teacher, steps, count=4, delay=0):
 
 @pytest.mark.parametrize("removed", [None, "medium"])
 @pytest.mark.parametrize("beta", [0.0, 0.1])
-def test_the_draws_of_a_step_are_those_of_as_many_single_draws(removed, beta):
-    one, other = make(bandit=Exp3S(beta=beta)), make(bandit=Exp3S(beta=beta))
-    for teacher in (one, other):
-        work(teacher, 5)
-        if removed:
-            teacher.remove_task(removed)
-    draws = one.draw_all(6)
-    assert draws == tuple(other.draw() for _ in range(6))
+def test_the_draws_of_a_step_invert_the_policy_at_the_numbers_of_the_place_of_their_first(removed, beta):
+    teacher = make(bandit=Exp3S(beta=beta))
+    work(teacher, 5)
+    if removed:
+        teacher.remove_task(removed)
+    draws = teacher.draw_all(6)
+    policy = teacher.probabilities()
+    numbers = CounterGenerator(teacher.seed, Stream.DRAWS).at(draws[0].id).random(6)
+    assert [draw.arm for draw in draws] == np.cumsum(policy).searchsorted(numbers, "right").tolist()
+    assert [draw.id for draw in draws] == list(range(20, 26))
+    assert {draw.step for draw in draws} == {teacher.updates}
+    assert all(draw.probability == policy[draw.arm] for draw in draws)
+    assert all(draw.task == teacher.tasks[draw.arm] for draw in draws)
+    assert teacher.open_draws() == list(draws)
+
+
+def test_a_step_of_one_draw_and_the_first_of_several_are_those_of_single_calls():
+    one, alone = make(), make()
+    for _ in range(10):
+        (draw,) = one.draw_all(1)
+        assert draw == alone.draw()
+        one.reward(draw, 1.0)
+        alone.reward(draw, 1.0)
+    assert one.state_dict() == alone.state_dict()
+    assert one.draw_all(3)[0] == alone.draw()
+
+
+def test_no_two_steps_share_a_number():
+    teacher = Teacher([str(arm) for arm in range(10_000)], bandit=FixedPolicy(), seed=5)
+    arms = [draw.arm for _ in range(40) for draw in teacher.draw_all(16)]
+    assert len(set(arms)) > 600, "640 draws of 10,000 tasks have about 20 pairs; whole steps that repeat have more"
+
+
+@pytest.mark.parametrize("bandit", [FixedPolicy, Exp3, Exp3S])
+def test_a_step_puts_the_generator_in_its_place_once(bandit, monkeypatch):
+    teacher = make(bandit=bandit())
+    places = []
+    at = CounterGenerator.at
+    monkeypatch.setattr(
+        CounterGenerator, "at", lambda self, place, lane=0: places.append(place) or at(self, place, lane)
+    )
+    teacher.draw_all(16)
+    teacher.draw_all(16, quotas=True)
+    assert places == [0, 16]
+
+
+def test_draws_that_are_not_rewarded_are_those_that_would_be_and_are_closed():
+    one, other = make(), make()
+    draws = one.draw_all(5, rewarded=False)
+    assert draws == other.draw_all(5)
+    for draw in draws:
+        other.discard(draw)
     assert one.state_dict() == other.state_dict()
-    assert {draw.step for draw in draws} == {one.updates}
-    assert all(draw.probability == one.probabilities()[draw.arm] for draw in draws)
+    with pytest.raises(ValueError, match="is not open"):
+        one.reward(draws[0], 1.0)
+
+
+def test_a_state_within_a_step_has_its_draws_and_draws_nothing_again():
+    teacher = make(draws_per_step=4)
+    work(teacher, 3)
+    draws = teacher.draw_all(4)
+    resumed = make(seed=teacher.seed, draws_per_step=4)
+    resumed.load_state_dict(teacher.state_dict())
+    assert resumed.open_draws() == list(draws)
+    for each in (teacher, resumed):
+        each.reward_all(outcomes_of(draws))
+    assert resumed.draw_all(4) == teacher.draw_all(4)
+    assert resumed.state_dict() == teacher.state_dict()
+
+
+def test_the_draws_of_a_step_are_as_frozen_as_single_ones():
+    made, (draw, other) = Draw(0, 1, "medium", 0.5, 7), make_draws(0, [1, 0], [0.5, 0.25], ["easy", "medium"], 7)
+    assert draw == made
+    assert hash(draw) == hash(made)
+    assert repr(draw) == repr(made)
+    assert copy.deepcopy(other) == pickle.loads(pickle.dumps(other)) == Draw(1, 0, "easy", 0.25, 7)
+    with pytest.raises(FrozenInstanceError):
+        draw.arm = 2
+    assert not hasattr(draw, "__dict__")
 
 
 @pytest.mark.parametrize(("count", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError)])

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from curricula.bandits.inversion import FloatArray, invert, invert_all
 from curricula.bandits.pulls import Pull, merged
 from curricula.checks import as_int
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
+__all__ = ["Bandit", "FloatArray", "check_range"]
 
 
 class Bandit(ABC):
@@ -46,10 +46,12 @@ class Bandit(ABC):
     keeps it; :class:`~curricula.Teacher` does."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let a class that says how one reward is learned, and no more, learn several by that."""
+        """Let a class that says what becomes of one reward or draw, and no more, handle several by that."""
         super().__init_subclass__(**options)
         if "_learn" in vars(cls) and "_learn_all" not in vars(cls):
             cls._learn_all = Bandit._learn_all  # type: ignore[method-assign]
+        if "draw" in vars(cls) and "draw_all" not in vars(cls):
+            cls.draw_all = _draw_each  # type: ignore[method-assign]
 
     def reset(self, num_arms: int, horizon: int | None = None) -> None:
         """Forget everything and start with ``num_arms`` arms.
@@ -85,6 +87,17 @@ class Bandit(ABC):
         if not self.num_arms:
             raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before draw()")
         return invert(self.probabilities(), rng.random())
+
+    def draw_all(self, rng: np.random.Generator, count: int) -> list[int]:
+        """Draw the arms of one step: those of ``count`` calls of :meth:`draw`, found together where that is cheaper.
+
+        Args:
+            rng: gives one uniform number per draw.
+            count: at least 1.
+        """
+        if not self.num_arms:
+            raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before draw_all()")
+        return invert_all(self.probabilities(), rng.random(count))
 
     def update(self, arm: int, reward: float, probability: float, policy: FloatArray | None = None) -> None:
         """Learn that ``arm``, drawn with ``probability``, earned ``reward``.
@@ -282,35 +295,8 @@ class Bandit(ABC):
         """Restore what :meth:`_state` returned."""
 
 
-def invert(policy: FloatArray, number: float) -> int:
-    """Return the arm in whose stretch of the unit interval the number lies.
-
-    Args:
-        policy: shape ``(num_arms,)``, sums to 1.
-        number: in ``[0, 1)``.
-    """
-    return invert_sums(np.add.accumulate(policy), policy, number)
-
-
-def invert_sums(sums: FloatArray, policy: FloatArray, number: float) -> int:
-    """Return what :func:`invert` does, in ``log2(num_arms)`` steps, where the policy was added up already.
-
-    Args:
-        sums: ``np.add.accumulate(policy)``, shape ``(num_arms,)``.
-        policy: shape ``(num_arms,)``, sums to 1.
-        number: in ``[0, 1)``.
-    """
-    arm = int(sums.searchsorted(number, "right"))
-    if arm >= len(policy):  # the sum was rounded to below 1
-        arm = int(np.flatnonzero(policy)[-1])
-    return arm
-
-
-def invert_all(policy: FloatArray, numbers: FloatArray) -> list[int]:
-    """Return :func:`invert` of every number."""
-    arms: list[int] = np.add.accumulate(policy).searchsorted(numbers, "right").tolist()
-    last = int(np.flatnonzero(policy)[-1])
-    return [min(arm, last) for arm in arms]
+def _draw_each(self: Bandit, rng: np.random.Generator, count: int) -> list[int]:
+    return [self.draw(rng) for _ in range(count)]
 
 
 def _check_draws(draws: int, pulls: int) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from curricula.bandits.base import FloatArray, check_range, invert
+from curricula.bandits.base import FloatArray, check_range
 from curricula.bandits.exp3 import Exp3, mix
+from curricula.bandits.inversion import invert
 from curricula.bandits.rates import Rates, curriculum_rates
 from curricula.bandits.shared_weights import SharedWeights, share
 
@@ -89,7 +90,15 @@ class Exp3S(Exp3):
         """Draw an arm by inverting the distribution function with one uniform number."""
         if not self.num_arms or self.needs_policy:
             return super().draw(rng)
-        number = rng.random()
+        return self._arm_at(rng.random())
+
+    def draw_all(self, rng: np.random.Generator, count: int) -> list[int]:
+        """Draw the arms of one step, with one uniform number each."""
+        if not self.num_arms or self.needs_policy:
+            return super().draw_all(rng, count)
+        return [self._arm_at(number) for number in rng.random(count).tolist()]
+
+    def _arm_at(self, number: float) -> int:
         arm = self._weights.find(number, self.epsilon)
         # Without exploration, the number 1 may fall to an arm whose weight has underflowed.
         return arm if self.probability(arm) > 0.0 else invert(self.probabilities(), number)

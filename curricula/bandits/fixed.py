@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from curricula.bandits.base import Bandit, FloatArray, check_range, invert_sums
+from curricula.bandits.base import Bandit, FloatArray, check_range
+from curricula.bandits.inversion import invert_all_sums, invert_sums
 
 
 class FixedPolicy(Bandit):
@@ -69,9 +70,19 @@ class FixedPolicy(Bandit):
     def draw(self, rng: np.random.Generator) -> int:
         """Draw an arm by inverting the distribution function with one uniform number, in ``log2(num_arms)`` steps."""
         policy = self.probabilities()
+        return invert_sums(self._added(policy), policy, rng.random()) if self.num_arms else super().draw(rng)
+
+    def draw_all(self, rng: np.random.Generator, count: int) -> list[int]:
+        """Draw the arms of one step by one search, with one uniform number each."""
+        policy = self.probabilities()
+        if not self.num_arms:
+            return super().draw_all(rng, count)
+        return invert_all_sums(self._added(policy), policy, rng.random(count))
+
+    def _added(self, policy: FloatArray) -> FloatArray:
         if policy is not self._summed:
             self._summed, self._sums = policy, np.add.accumulate(policy)
-        return invert_sums(self._sums, policy, rng.random()) if self.num_arms else super().draw(rng)
+        return self._sums
 
     def _start(self) -> None:
         weights = np.ones(self.num_arms) if self._weights is None else self._weights

@@ -129,10 +129,9 @@ class Plan:
             if self.rewarded:
                 self._discard(draws)
         number = self.draws_per_step
-        if self._quotas:
-            draws = teacher.draw_all(number, quotas=True)
-        else:
-            draws = (teacher.draw(),) if number == 1 else teacher.draw_all(number)
+        if number > 1 or self._quotas:
+            return teacher.draw_all(number, quotas=self._quotas, rewarded=self.rewarded)
+        draws = (teacher.draw(),)
         if not self.rewarded:
             self._discard(draws)
         return draws
@@ -154,16 +153,19 @@ class Plan:
             return self._slot(arm, visit, self._seed(arm, visit))
         made = []
         for draw in draws:
-            made.append((draw.arm, visits[draw.arm]))
-            visits[draw.arm] += 1
-        own = self.own_places
-        mine = made[own.start : own.stop]
+            arm = draw.arm
+            made.append((arm, visits[arm]))
+            visits[arm] += 1
+        mine = made
+        if self.share.places > 1:
+            own = self.own_places
+            mine = made[own.start : own.stop]
         seed = None
         if self._seeds is not None:  # that of the first slot that is read by a worker process
             seed = next((self._seed(arm, visit) for arm, visit in mine if arm in self._orders), None)
-        slots = [self._slot(arm, visit) for arm, visit in mine]
         if self._slots == 1:
-            return slots[0]._replace(seed=seed)
+            return self._slot(*mine[0], seed)
+        slots = [self._slot(arm, visit) for arm, visit in mine]
         self._reads += 1
         return MixedRead(slots, self._reads, seed)
 

@@ -124,6 +124,17 @@ def test_the_seed_decides_everything(workers):
     assert rows_by_task(run(5))[2][:5] != rows_by_task(other)[2][:5]
 
 
+@pytest.mark.parametrize("draws", [1, 4])
+def test_without_workers_nothing_of_a_dataloader_is_between_a_task_and_its_batch(draws, monkeypatch):
+    loader = CurriculumLoader(tasks_of_rows(9, 9), batch_size=4, draws_per_batch=draws, steps_per_epoch=3)
+    before = copy.deepcopy(loader)
+    monkeypatch.setattr(DataLoader, "__iter__", lambda loader: pytest.fail("a DataLoader was iterated"))
+    batches = [torch.stack(batch).tolist() for batch in loader]
+    monkeypatch.undo()
+    before._pool.num_workers = -1  # by the DataLoader all the same
+    assert batches == [torch.stack(batch).tolist() for batch in before]
+
+
 def test_workers_change_nothing_in_the_batches():
     plain, workers = (
         CurriculumLoader(mixture(), batch_size=3, steps_per_epoch=20, num_workers=number) for number in (0, 2)

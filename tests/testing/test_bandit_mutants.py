@@ -247,6 +247,23 @@ class ThrowsANumberAway(Averages):
         return super().draw(rng)
 
 
+class DrawsAStepAtOnePoint(Averages):
+    def draw_all(self, rng, count):
+        return [self.draw(rng)] * count
+
+
+class DrawsAStepWithANumberTooMany(Averages):
+    def draw_all(self, rng, count):
+        arms = [self.draw(rng) for _ in range(count)]
+        rng.random()
+        return arms
+
+
+class DrawsAStepOfNumpyInts(Averages):
+    def draw_all(self, rng, count):
+        return list(np.cumsum(self.probabilities()).searchsorted(rng.random(count), "right"))
+
+
 class DrawsByChoice(Averages):
     def draw(self, rng):
         return int(rng.choice(self.num_arms, p=self.probabilities()))
@@ -505,6 +522,9 @@ CAUGHT: dict[type[Bandit], list[str]] = {
     DrawsTheBest: ["test_arms_are_drawn_as_often_as_their_probability_says"],
     DrawsUnmixed: ["test_arms_are_drawn_as_often_as_their_probability_says"],
     ThrowsANumberAway: ["test_a_draw_takes_one_number_and_changes_nothing"],
+    DrawsAStepAtOnePoint: ["test_the_draws_of_a_step_are_those_of_as_many_calls"],
+    DrawsAStepWithANumberTooMany: ["test_the_draws_of_a_step_are_those_of_as_many_calls"],
+    DrawsAStepOfNumpyInts: ["test_the_draws_of_a_step_are_those_of_as_many_calls"],
     DrawsByChoice: ["test_a_number_draws_the_arm_in_whose_stretch_it_lies"],
     LearnsFromDrawing: ["test_a_draw_takes_one_number_and_changes_nothing"],
     DrawsFromTheGlobalStream: ["test_two_runs_agree_whatever_the_global_random_numbers"],

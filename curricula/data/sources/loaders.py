@@ -6,7 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler
+import torch
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, IterDataPipe, RandomSampler, SequentialSampler
 
 from curricula.data.tasks import Task, is_map_style
 
@@ -22,7 +23,16 @@ def batches_of(
 
 def samples_of(task: IterableDataset[Any]) -> DataLoader[Any]:
     """Return the re-iterable of single samples of an iterable dataset."""
-    return DataLoader(task, batch_size=1, collate_fn=_only)
+    kind = DataLoader if isinstance(task, IterDataPipe) else _SampleLoader  # which torch shuffles and seeds by itself
+    return kind(task, batch_size=1, collate_fn=_only)
+
+
+class _SampleLoader(DataLoader[Any]):
+    """Gives the samples as the dataset does, without the twenty microseconds that a ``DataLoader`` adds to each."""
+
+    def __iter__(self) -> Any:
+        torch.empty((), dtype=torch.int64).random_()  # as a DataLoader, so that the dataset finds the same numbers
+        return iter(self.dataset)
 
 
 def _only(samples: list[Any]) -> Any:
@@ -46,7 +56,8 @@ def samplers_of(loader: DataLoader[Any]) -> list[Any]:
 def iterates_plainly(loader: DataLoader[Any]) -> bool:
     """Tell whether the batches of a loader are what torch's own ``DataLoader`` makes of its dataset."""
     kind = type(loader)
-    own = kind.__iter__ is DataLoader.__iter__ and kind._get_iterator is DataLoader._get_iterator
+    own = kind.__iter__ in (DataLoader.__iter__, _SampleLoader.__iter__)
+    own = own and kind._get_iterator is DataLoader._get_iterator
     return own and "_get_iterator" not in vars(loader)
 
 

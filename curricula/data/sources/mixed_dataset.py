@@ -32,7 +32,10 @@ class MixedResult(NamedTuple):
     seconds: list[float]
     """That every slot took to be read."""
     read: MixedRead
-    """What was to be read."""
+    """What was to be read; nothing where the whole batch was made at once."""
+
+
+_NOTHING = MixedRead([])
 
 
 class MixedDataset(TaskDataset):
@@ -107,7 +110,8 @@ class MixedDataset(TaskDataset):
             return None
         with suppress(Exception):
             batch = self._collate_fn([sample for samples in result.slots or () for sample in samples])
-            return None if batch is None else result._replace(batch=batch, slots=None)
+            # Nobody asks for the read of a batch that is whole, and a worker process takes long to send it.
+            return None if batch is None else MixedResult(batch, None, result.failures, result.seconds, _NOTHING)
         return None
 
     def collated(

@@ -68,24 +68,54 @@ class Passes:
         self._forget_workers()
         return True
 
-    def read_on(self, number: int, taken: int, limited: bool) -> Any:
-        """Return the next batch, :data:`END` at the end of a pass, or the failure where the task raises.
+    def took(self, number: int) -> None:
+        """Count batches that were taken."""
+
+    def read_on(self, found: list[Any], count: int, number: int, taken: int, limited: bool) -> Any:
+        """Take the next batches of a pass, until there are enough or something else comes.
 
         Args:
+            found: those taken are put at its end.
+            count: how long it is to be, and is not yet.
             number: of the pass.
             taken: batches that were taken from it.
             limited: the pass may be started over.
+
+        Returns:
+            What came in the place of a batch: :data:`END` at the end of the pass, or the failure where the task raises
+            or gives ``None``; ``None`` where nothing did.
         """
-        where = f"at batch {taken} of its pass {number}"
+        before = len(found)
         try:
-            batch = self._modes.run(
-                lambda: self._start(number, limited and taken == 0) if self._iterator is None else self._step()
-            )
+            last = self._modes.run(lambda: self._take_on(found, count, number, limited and taken == 0))
         except Exception as error:
             if names_others(error, self._iterator):
                 raise  # torch raises it wherever the main process is
+            where = _where(number, taken + len(found) - before)
             return Failure(where, error, final=True) if self.lost_worker(error) else failure(error, where)
-        return Failure(where, no_batch("yielded None instead of a batch", self._retries)) if batch is None else batch
+        if len(found) == count:
+            return None
+        if last is END:
+            return END
+        where = _where(number, taken + len(found) - before)
+        return Failure(where, no_batch("yielded None instead of a batch", self._retries))
+
+    def _take_on(self, found: list[Any], count: int, number: int, keeps_beginning: bool) -> Any:
+        """Put batches at the end of ``found``, and return the last that was read."""
+        before = len(found)
+        try:
+            batch = self._start(number, keeps_beginning) if self._iterator is None else self._step()
+            iterator, missing = self._iterator, count - before
+            while batch is not None and batch is not END:
+                found.append(batch)
+                missing -= 1
+                if not missing:
+                    break
+                batch = next(iterator, END)
+            return batch
+        finally:
+            iterator = None  # the traceback of an error keeps it alive no longer than the pass
+            self.took(len(found) - before)
 
     def _step(self) -> Any:
         return next(self._iterator, END)
@@ -126,3 +156,7 @@ class Passes:
             self._to_load = None
         if keeps_beginning and self._pass_began is None:
             self._pass_began = place_of(self.name, self._keeper)
+
+
+def _where(number: int, taken: int) -> str:
+    return f"at batch {taken} of its pass {number}"

@@ -27,13 +27,13 @@ class SlotOrder(MapSource):
 
     def indices(self, visit: int, rank: int, world_size: int) -> list[int]:
         """Return the samples of this rank's part of the slot of visit ``visit``; the ranks' parts are disjoint."""
-        size, first_visit, first_pass = self.place()
         total = self.batch_size * world_size
-        number, position = divmod((visit - first_visit) * total, size)
-        rows = list(self._of_pass(first_pass + number)[position : position + total])
+        number, position = divmod((visit - self._first_visit) * total, self.size)
+        number += self._first_pass
+        rows = list(self._of_pass(number)[position : position + total])
         while len(rows) < total:
             number += 1
-            rows += self._of_pass(first_pass + number)[: total - len(rows)]
+            rows += self._of_pass(number)[: total - len(rows)]
         return rows[rank::world_size] if world_size > 1 else rows
 
     def _of_pass(self, number: int) -> Sequence[int]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from curricula.data.faults import Failure, TaskError, warn_retried
-from curricula.data.sources.passes import END, Passes
+from curricula.data.sources.passes import Passes
 from curricula.data.sources.place import place_of
 from curricula.data.sources.position import Position, next_pass
 from curricula.data.tasks import is_map_style
@@ -167,7 +167,7 @@ class StreamSource(Passes):
     def _read_past(self, number: int, target: int) -> None:
         self._pass, self._taken = number, 0
         for taken in range(target):
-            self._read()
+            self._read(1)
             if self._taken != taken + 1:
                 raise TaskError(
                     f"task {self.name!r} has {taken} batches now, and {target} had been taken from its pass "
@@ -183,7 +183,7 @@ class StreamSource(Passes):
             self._pass += passes
             self._total = passes * len(loader)
         while self._total < target:
-            self._read()
+            self._read(1)
 
     # ---------------------------------------------------------------- the batches
 
@@ -215,15 +215,20 @@ class StreamSource(Passes):
         """
         if self._wanted is not None:
             self._go_to_wanted()
-        found: dict[int, list[Any]] = {turn: [] for turn in mine}
-        for number in range(turns * size):
-            if limit is not None and self._taken >= limit:
-                self._start_pass_over()
-            item = self._read(limit is not None)
-            turn = number // size
-            if turn in found:
-                found[turn].append(item)
+        together = turns if len(mine) == turns else 1  # what the others take is not kept until all is read
+        found: dict[int, list[Any]] = {}
+        for first in range(0, turns, together):
+            items = self._read(together * size, limit)
+            for place in range(together):
+                found[first + place] = items[place * size : (place + 1) * size] if first + place in mine else []
         return [found[turn] for turn in mine]
+
+    def took(self, number: int) -> None:
+        """Count items that were taken from the pass."""
+        if number:
+            self._taken += number
+            self._total += number
+            self._at_end = False
 
     def _start_pass_over(self) -> None:
         self.close()
@@ -231,22 +236,27 @@ class StreamSource(Passes):
         self._taken = 0
         self._to_load = self._pass_began
 
-    def _read(self, limited: bool = False) -> Any:
-        failed: list[Failure] = []
-        while True:
-            batch = self.read_on(self._pass, self._taken, limited)
-            if isinstance(batch, Failure):
-                failed.append(batch)
-                if batch.final or len(failed) > self._retries:
-                    raise batch.raised(self.name)
+    def _read(self, count: int, limit: int | None = None) -> list[Any]:
+        """Return so many items; after ``limit`` of them a pass starts over."""
+        found: list[Any] = []
+        failed: list[Failure] = []  # since the last item
+        while len(found) < count:
+            if limit is not None and self._taken >= limit:
+                self._start_pass_over()
+            upto = count if limit is None else min(count, len(found) + limit - self._taken)
+            before = len(found)
+            other = self.read_on(found, upto, self._pass, self._taken, limit is not None)
+            if len(found) > before:
+                failed = []
+            if isinstance(other, Failure):
+                failed.append(other)
+                if other.final or len(failed) > self._retries:
+                    raise other.raised(self.name)
                 if not self._warned:
                     self._warned = True
-                    warn_retried(self.name, batch.error)
-            elif batch is not END:
-                self._taken += 1
-                self._total += 1
-                self._at_end = False
-                return batch
+                    warn_retried(self.name, other.error)
+            elif other is None:
+                continue
             elif self._at_end:  # a place at the end of a pass: the next one begins
                 self._at_end = False
                 self.close()
@@ -264,3 +274,4 @@ class StreamSource(Passes):
                 )
             else:
                 raise TaskError(f"task {self.name!r} yields no batch: leave it out, or give it data")
+        return found

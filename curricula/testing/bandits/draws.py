@@ -46,6 +46,17 @@ class DrawPromises(BanditHooks):
         assert drawn == arm, f"the number {number} draws arm {arm} of {bandit.probabilities()}, got {drawn}"
         assert type(drawn) is int, f"an arm must be an int, got {type(drawn).__name__}: no checkpoint could hold it"
 
+    def test_the_draws_of_a_step_are_those_of_as_many_calls(self) -> None:
+        """``draw_all`` finds the arms that ``draw`` finds, with one number each."""
+        for bandit in (self.started(5), self.trained(5, 100)):
+            rng, twin = self.numbers(1), self.numbers(1)
+            with unchanged(bandit, "draws"):
+                arms = bandit.draw_all(rng, 50)
+            wanted = [bandit.draw(twin) for _ in range(50)]
+            assert arms == wanted, f"draw_all() must draw as 50 calls of draw(), {wanted}, got {arms}"
+            assert all(type(arm) is int for arm in arms), "an arm must be an int: no checkpoint could hold it"
+            assert rng.random() == twin.random(), "draw_all() must take exactly one rng.random() per draw"
+
     def test_arms_are_drawn_as_often_as_their_probability_says(self) -> None:
         """In 20,000 draws; the chance that it fails although all is right is 1e-9."""
         bandit, draws = self.trained(4, 200), 20_000
