@@ -53,7 +53,7 @@ class Sequences(IterableDataset[tuple[Tensor, Tensor]]):
         self.seed = seed
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return _stream(self.order, np.random.default_rng([_TRAINING, self.order, self.seed]))
+        return _stream(self.order, np.random.default_rng([_TRAINING, self.order, self.seed]), _STREAMS)
 
 
 @lru_cache(maxsize=1)
@@ -94,7 +94,7 @@ def floors() -> dict[str, float]:
     return found
 
 
-def _stream(order: int, generator: np.random.Generator, streams: int = _STREAMS) -> Iterator[tuple[Tensor, Tensor]]:
+def _stream(order: int, generator: np.random.Generator, streams: int) -> Iterator[tuple[Tensor, Tensor]]:
     source = sources()[order]
     text = encode(king_james())
     starts = generator.integers(len(text), size=streams)

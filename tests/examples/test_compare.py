@@ -210,8 +210,15 @@ def test_every_method_trains_and_says_what_it_trained_on(name):
     assert (record.arms is None) == (record.unit_of_draws == "samples")
     if record.arms is not None:
         assert np.bincount(record.arms, minlength=2).tolist() == record.draws
-    again = train(toy(), Job("toy", name, 0.1, 3))
-    assert again.scores == record.scores
+
+
+@pytest.mark.parametrize(
+    "name", ["uniform, mixed", "uniform, exact quotas", "by hand: syllabus, mixed", "curriculum, SPG, 4 draws a batch"]
+)
+def test_a_run_is_the_same_every_time(name):
+    first, again = (train(toy(), Job("toy", name, 0.1, 3)) for _ in range(2))
+    assert again.scores == first.scores
+    assert again.draws == first.draws
 
 
 def test_a_replay_has_the_mixture_or_the_draws_of_its_run():

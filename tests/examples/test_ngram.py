@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter, defaultdict
 from itertools import islice, product
 
@@ -15,6 +16,13 @@ from examples import ngram
 from examples.ngram.kneser_ney import MAX_ORDER, estimate, pack
 from examples.ngram.sources import Sequences
 from examples.ngram.text import SYMBOLS, decode, encode, king_james
+
+
+@pytest.fixture(autouse=True)
+def few_texts_side_by_side(monkeypatch):
+    """So that the first samples are there soon."""
+    monkeypatch.setattr(importlib.import_module("examples.ngram.sources"), "_STREAMS", 64)
+
 
 TEXT = "in the beginning god created the heaven and the earth. and the earth was without form, and void; " * 2 + "and a"
 
