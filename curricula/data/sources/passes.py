@@ -39,6 +39,10 @@ class Passes:
         self._keeper = keeper_of(batches)
         self._modes = OwnModes()
         self._iterator: Any = None
+        self._pass = 0
+        self._taken = 0  # of this pass
+        self._total = 0  # of all passes since the first
+        self._at_end = False  # of the pass before, when that place was taken
         self._asked = False
         self._beginning: Any = None  # places of the task itself: before its first batch, if it could tell,
         self._pass_began: Any = None  # before the first of this pass, if passes are limited,
@@ -68,43 +72,39 @@ class Passes:
         self._forget_workers()
         return True
 
-    def took(self, number: int) -> None:
-        """Count batches that were taken."""
-
-    def read_on(self, found: list[Any], count: int, number: int, taken: int, limited: bool) -> Any:
+    def read_on(self, found: list[Any], count: int, limited: bool) -> Any:
         """Take the next batches of a pass, until there are enough or something else comes.
 
         Args:
             found: those taken are put at its end.
             count: how long it is to be, and is not yet.
-            number: of the pass.
-            taken: batches that were taken from it.
             limited: the pass may be started over.
 
         Returns:
             What came in the place of a batch: :data:`END` at the end of the pass, or the failure where the task raises
             or gives ``None``; ``None`` where nothing did.
         """
-        before = len(found)
         try:
-            last = self._modes.run(lambda: self._take_on(found, count, number, limited and taken == 0))
+            last = self._modes.run(lambda: self._take_on(found, count, limited and self._taken == 0))
         except Exception as error:
             if names_others(error, self._iterator):
                 raise  # torch raises it wherever the main process is
-            where = _where(number, taken + len(found) - before)
+            where = self._where()
             return Failure(where, error, final=True) if self.lost_worker(error) else failure(error, where)
         if len(found) == count:
             return None
         if last is END:
             return END
-        where = _where(number, taken + len(found) - before)
-        return Failure(where, no_batch("yielded None instead of a batch", self._retries))
+        return Failure(self._where(), no_batch("yielded None instead of a batch", self._retries))
 
-    def _take_on(self, found: list[Any], count: int, number: int, keeps_beginning: bool) -> Any:
+    def _where(self) -> str:
+        return f"at batch {self._taken} of its pass {self._pass}"
+
+    def _take_on(self, found: list[Any], count: int, keeps_beginning: bool) -> Any:
         """Put batches at the end of ``found``, and return the last that was read."""
         before = len(found)
         try:
-            batch = self._start(number, keeps_beginning) if self._iterator is None else self._step()
+            batch = self._start(self._pass, keeps_beginning) if self._iterator is None else self._step()
             iterator, missing = self._iterator, count - before
             while batch is not None and batch is not END:
                 found.append(batch)
@@ -115,7 +115,13 @@ class Passes:
             return batch
         finally:
             iterator = None  # the traceback of an error keeps it alive no longer than the pass
-            self.took(len(found) - before)
+            self._count(len(found) - before)
+
+    def _count(self, number: int) -> None:
+        if number:
+            self._taken += number
+            self._total += number
+            self._at_end = False
 
     def _step(self) -> Any:
         return next(self._iterator, END)
@@ -156,7 +162,3 @@ class Passes:
             self._to_load = None
         if keeps_beginning and self._pass_began is None:
             self._pass_began = place_of(self.name, self._keeper)
-
-
-def _where(number: int, taken: int) -> str:
-    return f"at batch {taken} of its pass {number}"

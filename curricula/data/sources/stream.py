@@ -47,11 +47,7 @@ class StreamSource(Passes):
         self.processes = 1
         self._warned = False
         self._wanted: Position | None = None  # a place to go to before the next batch
-        self._taken = 0  # of this pass
-        self._pass = 0
-        self._total = 0  # of all passes since the first
         self._first_pass = 0
-        self._at_end = False  # of the pass before, when that place was taken
 
     def shut_down(self) -> None:
         """Stop the worker processes of the task's own loader; the next batch starts them anew and reads on."""
@@ -223,13 +219,6 @@ class StreamSource(Passes):
                 found[first + place] = items[place * size : (place + 1) * size] if first + place in mine else []
         return [found[turn] for turn in mine]
 
-    def took(self, number: int) -> None:
-        """Count items that were taken from the pass."""
-        if number:
-            self._taken += number
-            self._total += number
-            self._at_end = False
-
     def _start_pass_over(self) -> None:
         self.close()
         self._total -= self._taken
@@ -245,7 +234,7 @@ class StreamSource(Passes):
                 self._start_pass_over()
             upto = count if limit is None else min(count, len(found) + limit - self._taken)
             before = len(found)
-            other = self.read_on(found, upto, self._pass, self._taken, limit is not None)
+            other = self.read_on(found, upto, limit is not None)
             if len(found) > before:
                 failed = []
             if isinstance(other, Failure):
