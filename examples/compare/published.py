@@ -58,7 +58,7 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
         "curriculum, SPG, replayed: its draws, shuffled",
         _SIXTEEN,
     ),
-    "repeat_copy": (*_USUAL, *_OF_A_TARGET, "curriculum, PG", "curriculum, paper's constants", _SIXTEEN),
+    "repeat_copy": (*_USUAL, *_OF_A_TARGET, "curriculum, PG", "curriculum, paper's constants"),
     "parity_staircase": (*_FEWEST, "target only", "by hand: useful tasks alone, mixed"),
     "multilingual": (*_USUAL, *_OF_SIZES, "uniform, exact quotas", _SIXTEEN),
     "babi": (*_FEWEST, "curriculum, PG"),
