@@ -16,7 +16,7 @@ from tests.generated.comparisons import differences
 from tests.generated.runs import Kept, Run, train
 from tests.generated.ways import Way, make_way
 
-RESUMES = 5
+RESUMES = 4
 """Of every way."""
 
 SEEDS = range(77)
