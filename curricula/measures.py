@@ -81,14 +81,11 @@ def progress_of(step: Step, signal: Signal) -> list[float | None]:
         ValueError: if it returns another number of them than there are draws.
     """
     number = len(step.draws)
-    if number == 1:
-        progress = signal.after_step(step)
-        return [None if progress is None else as_number("after_step() of the signal", progress)]
-    found = list(signal.after_step_per_draw(step))
+    found = [signal.after_step(step)] if number == 1 else list(signal.after_step_per_draw(step))
     if len(found) != number:
         raise ValueError(
             f"{type(signal).__name__}.after_step_per_draw() must return one progress for each of the step's {number} "
             f"draws, got {len(found)}"
         )
-    what = "after_step_per_draw() of the signal"
+    what = f"after_step{'' if number == 1 else '_per_draw'}() of the signal"
     return [None if progress is None else as_number(what, progress) for progress in found]

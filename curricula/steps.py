@@ -118,11 +118,11 @@ class Steps:
         by_hand = not self._module.automatic_optimization
         return not step.closed and (by_hand or batch_idx % batches_per_draw(self._trainer) != 0)
 
-    def _all_draws(self) -> list[tuple[Draw, ...]]:
-        """Return the draws of the step, for each rank that has draws of its own."""
+    def _all_draws(self) -> list[Draw]:
+        """Return the draws of the step, one rank after the other where these have draws of their own."""
         slots = self._curriculum.loader.draws_per_batch
         starts = range(0, len(self._draws[0]), slots)
-        return [tuple(draw for draws in self._draws for draw in draws[start : start + slots]) for start in starts]
+        return [draw for start in starts for draws in self._draws for draw in draws[start : start + slots]]
 
     def end_batch(self, outputs: Any) -> None:
         """Measure the progress of a step that is over and reward its draws.
@@ -140,8 +140,7 @@ class Steps:
         if not all(outcome.stepped for outcome in outcomes):
             self.abandon()
             return
-        draws = [draw for of_rank in self._all_draws() for draw in of_rank]
-        rewards = ledger.reward(draws, outcomes, nothing_trained=self.meter.nothing_trained)
+        rewards = ledger.reward(self._all_draws(), outcomes, nothing_trained=self.meter.nothing_trained)
         first = self._curriculum.place * len(own)
         mine = slice(first, first + len(own))
         rates = [math.nan if each.progress is None else each.progress / each.cost for each in outcomes[mine]]
@@ -151,7 +150,7 @@ class Steps:
     def abandon(self) -> None:
         """Close the draws of a step that is not made, without a reward."""
         if self.step is not None and not self.step.closed:
-            self._curriculum.ledger.discard([draw for of_rank in self._all_draws() for draw in of_rank])
+            self._curriculum.ledger.discard(self._all_draws())
             self.step.close()
 
     def finish(self) -> None:

@@ -81,10 +81,8 @@ class Plan:
 
     def own(self, draws: Draws) -> Draws:
         """Return the draws whose slots this process reads, in their order."""
-        if self.share.places == 1:
-            return draws
-        first = self._slots * self.share.place
-        return draws[first : first + self._slots]
+        own = self.own_places
+        return draws[own.start : own.stop]
 
     def own_tasks(self) -> list[list[str]]:
         """Return the names of this process's tasks in every batch that is on its way, oldest first."""
@@ -156,10 +154,8 @@ class Plan:
             arm = draw.arm
             made.append((arm, visits[arm]))
             visits[arm] += 1
-        mine = made
-        if self.share.places > 1:
-            own = self.own_places
-            mine = made[own.start : own.stop]
+        own = self.own_places
+        mine = made[own.start : own.stop]
         seed = None
         if self._seeds is not None:  # that of the first slot that is read by a worker process
             seed = next((self._seed(arm, visit) for arm, visit in mine if arm in self._orders), None)

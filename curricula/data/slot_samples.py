@@ -14,7 +14,7 @@ from curricula.data.sources.loaders import samples_of
 from curricula.data.sources.slot_order import SlotOrder
 from curricula.data.sources.stream import StreamSource
 from curricula.data.sources.task_dataset import as_it_is
-from curricula.data.tasks import Task, is_map_style
+from curricula.data.tasks import Task, gives_samples, is_map_style
 
 
 class SlotSamples(Samples):
@@ -80,8 +80,7 @@ class SlotSamples(Samples):
         return samples
 
     def _gives_samples(self, name: str) -> bool:
-        task = self._tasks[name]
-        return self._slot_size is not None and (is_map_style(task) or isinstance(task, IterableDataset))
+        return self._slot_size is not None and gives_samples(self._tasks[name])
 
     def _by_index(self, name: str, task: Any) -> ByIndex:
         seed, retries = self._seed, self._retries

@@ -42,6 +42,11 @@ def is_map_style(task: Task) -> TypeGuard[Indexed]:
     return hasattr(task, "__getitem__") and hasattr(task, "__len__")
 
 
+def gives_samples(task: Task) -> bool:
+    """Tell whether a task gives single samples, by index or as a stream, and not ready batches."""
+    return is_map_style(task) or isinstance(task, IterableDataset)
+
+
 @lru_cache
 def _is_iterated(kind: type[Any]) -> bool:
     return issubclass(kind, (DataLoader, IterableDataset))

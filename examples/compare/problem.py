@@ -21,6 +21,17 @@ class Scored(pl.LightningModule):
         raise NotImplementedError(f"define {type(self).__name__}.score(batch)")
 
 
+class GivesLosses(Scored):
+    """Made of a module with ``losses(batch)``: a training step that gives the loss of every sample too."""
+
+    losses: Callable[[Any], Any]
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the mean of the losses, and the losses."""
+        losses = self.losses(batch)
+        return {"loss": losses.mean(), "losses": losses}
+
+
 @dataclass(frozen=True)
 class Problem:
     """A set of tasks, a module and a goal. Nothing in it knows the curriculum.

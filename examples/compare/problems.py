@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 
 from examples import addition, babi, multilingual, ngram
 from examples.compare.methods import named
-from examples.compare.problem import Problem, Scored
+from examples.compare.problem import GivesLosses, Problem, Scored
 from examples.digits import label_noise, noise_domains
 from examples.junk_arms import junk_arms
 from examples.parity_staircase import ParityModel, staircase
@@ -78,13 +78,8 @@ class Parity(ParityModel, Scored):
         return float(self.losses(batch).mean())
 
 
-class ParityPerSample(Parity):
+class ParityPerSample(GivesLosses, Parity):
     """The same, which gives the loss of every sample."""
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
-        """Return the mean cross-entropy in nats, and the losses that it is the mean of."""
-        losses = self.losses(batch)
-        return {"loss": losses.mean(), "losses": losses}
 
 
 class VariationalParity(VariationalParityModel, Parity):
@@ -111,13 +106,8 @@ class Copying(MixedRepeatCopyModel, Scored):
     """The model of repeat copy, scored by its loss."""
 
 
-class CopyingPerSample(Copying):
+class CopyingPerSample(GivesLosses, Copying):
     """The same, which gives the loss of every sample."""
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Return the mean cross-entropy in nats per bit, and the losses that it is the mean of."""
-        losses = self.losses(batch)
-        return {"loss": losses.mean(), "losses": losses}
 
 
 class VariationalCopying(VariationalRepeatCopyModel, Copying):  # type: ignore[misc]

@@ -160,8 +160,9 @@ def overview(runs: Sequence[Run], problems: Sequence[Problem]) -> str:
 
 def mixing(runs: Sequence[Run], problems: Sequence[Problem]) -> str:
     """Return one line per curriculum, with one draw a batch and with several, and one column per problem."""
-    rows = {problem.name: {row.method: row for row in summarise(runs, problem, BASELINE)} for problem in problems}
-    shown = [problem for problem in problems if any(name.endswith(_DRAWS) for name in rows[problem.name])]
+    several = {run.problem for run in runs if run.method.endswith(_DRAWS)}
+    shown = [problem for problem in problems if problem.name in several]
+    rows = {problem.name: {row.method: row for row in summarise(runs, problem, BASELINE)} for problem in shown}
     lines = ["| " + " | ".join(["signal, draws", *(problem.title for problem in shown)]) + " |"]
     lines.append("|" + "---|" * (len(shown) + 1))
     for signal, said in {"": "the default", ", PG": "PG", ", SPG": "SPG"}.items():

@@ -21,28 +21,9 @@ from curricula import CurriculumLoader, Teacher
 from curricula.bandits import Exp3S, FixedPolicy
 from curricula.data import TaskError
 from curricula.rewards import QuantileScaler
-from tests.models import Linear, Rows, StreamedRows, noisy_tasks, tasks_of_rows, trainer
+from tests.models import Counting, Linear, Rows, StreamedRows, noisy_tasks, tasks_of_rows, trainer
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=20)
-
-
-class Counting(IterableDataset):
-    """Rows that keep their place by themselves, over the ends of passes too."""
-
-    def __init__(self, task, size):
-        self.task, self.size, self.place = task, size, 0
-
-    def __iter__(self):
-        while self.place < self.size:
-            self.place += 1
-            yield self.task, self.place - 1
-        self.place = 0
-
-    def state_dict(self):
-        return {"place": self.place}
-
-    def load_state_dict(self, state):
-        self.place = state["place"]
 
 
 class Together(Rows):

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from curricula import CurriculumLoader
 from curricula.testing import DataContract
-from tests.models import Rows, StreamedRows
+from tests.models import Counting, Rows, StreamedRows
 
 
 class Of(DataContract):
@@ -31,30 +31,11 @@ class Of(DataContract):
         )
 
 
-class Reader(IterableDataset):
-    """Rows one after the other, that keep their place by themselves."""
-
-    def __init__(self, task, size):
-        self.task, self.size, self.place = task, size, 0
-
-    def __iter__(self):
-        while self.place < self.size:
-            self.place += 1
-            yield self.task, self.place - 1
-        self.place = 0
-
-    def state_dict(self):
-        return {"place": self.place}
-
-    def load_state_dict(self, state):
-        self.place = state["place"]
-
-
 GOOD = {
     "map": Rows,
     "list": lambda task, size: [(task, row) for row in range(size)],
     "stream": StreamedRows,
-    "place": Reader,
+    "place": Counting,
     "ready": lambda task, size: DataLoader(Rows(task, size), batch_size=2, shuffle=True),
 }
 
@@ -68,7 +49,7 @@ class TestWithWorkers(DataContract):
     draws_per_batch = 2
 
     def tasks(self):
-        return {"map": Rows(0, 21), "place": Reader(1, 24), "list": [(2, row) for row in range(9)]}
+        return {"map": Rows(0, 21), "place": Counting(1, 24), "list": [(2, row) for row in range(9)]}
 
 
 # Tasks.
@@ -102,17 +83,17 @@ class SeedsEverything(Rows):
         return super().__getitem__(index)
 
 
-class ForgetsItsPlace(Reader):
+class ForgetsItsPlace(Counting):
     def load_state_dict(self, state):
         pass
 
 
-class OneTooFar(Reader):
+class OneTooFar(Counting):
     def load_state_dict(self, state):
         self.place = state["place"] + 1
 
 
-class OnlyPartOfThePlace(Reader):
+class OnlyPartOfThePlace(Counting):
     """Rows are turned by what was read in all, which is not in the state."""
 
     total = 0
@@ -123,12 +104,12 @@ class OnlyPartOfThePlace(Reader):
             yield task, (row + self.total // 10) % self.size
 
 
-class NumbersOfNumpy(Reader):
+class NumbersOfNumpy(Counting):
     def state_dict(self):
         return {"place": {self.place}}
 
 
-class GoesOnBySaving(Reader):
+class GoesOnBySaving(Counting):
     def state_dict(self):
         self.place += 1
         return super().state_dict()

@@ -17,7 +17,7 @@ from curricula.data.sources.loaders import batches_of, samples_of
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.slot_order import SlotOrder
 from curricula.data.sources.stream import StreamSource
-from curricula.data.tasks import Task, check_slots, is_map_style
+from curricula.data.tasks import Task, check_slots, gives_samples, is_map_style
 from curricula.data.workers import pids_in
 
 
@@ -92,8 +92,7 @@ class Sources:
 
     def gives_samples(self, arm: int) -> bool:
         """Tell whether a task gives single samples where a batch has several slots, and not ready batches."""
-        task = self.tasks[self.names[arm]]
-        return self._batch_size is not None and (is_map_style(task) or isinstance(task, IterableDataset))
+        return self._batch_size is not None and gives_samples(self.tasks[self.names[arm]])
 
     @property
     def slot_size(self) -> int:

@@ -126,14 +126,18 @@ class MapSource:
         from the pass's beginning, so that every rank has equally many samples.
         """
         number, position = self._divided(visit, self.batches_per_pass(world_size))
+        order = self._of_pass(number)
+        total = self.batch_size * world_size
+        rows = list(order[position * total : (position + 1) * total])
+        missing = -len(rows) % world_size
+        rows += [order[k % self.size] for k in range(missing)]
+        return rows[rank::world_size]
+
+    def _of_pass(self, number: int) -> Sequence[int]:
         if number != self._pass:
             self._pass = number
             self._order = self._make_order(number)
-        total = self.batch_size * world_size
-        rows = list(self._order[position * total : (position + 1) * total])
-        missing = -len(rows) % world_size
-        rows += [self._order[k % self.size] for k in range(missing)]
-        return rows[rank::world_size]
+        return self._order
 
     def _make_order(self, number: int) -> Sequence[int]:
         if not self.shuffle:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from curricula.data.sources.map_order import MapSource
 
 
@@ -35,12 +33,6 @@ class SlotOrder(MapSource):
             number += 1
             rows += self._of_pass(number)[: total - len(rows)]
         return rows[rank::world_size] if world_size > 1 else rows
-
-    def _of_pass(self, number: int) -> Sequence[int]:
-        if number != self._pass:
-            self._pass = number
-            self._order = self._make_order(number)
-        return self._order
 
 
 def visit_after(order: MapSource, visit: int, total: int, world_size: int, *, slots: bool) -> int:
