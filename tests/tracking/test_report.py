@@ -115,7 +115,7 @@ def test_many_tasks_are_left_out_of_the_table_and_counted(tmp_path):
 
 def test_the_target_is_in_the_table_however_little_it_was_practised(tmp_path):
     history = staircase(100, steps=500, target="task 99")
-    history._counts[99] = 0
+    history._tallies.draws[99] = 0
     page = read(write_report(tmp_path / "page.html", [Section("A run", history=history)]))
     assert len(page.every("tr")) == 1 + 40
     assert "task 99 (target)" in page.text
