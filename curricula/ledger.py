@@ -68,7 +68,15 @@ class Ledger:
             loss=outcome.loss,
             policy=self.teacher.probabilities() if not more and history.wants_policy else None,
             more=more,
+            cost=outcome.spent,
+            samples=outcome.samples,
         )
+
+    def spend(self, draws: Sequence[Draw], outcomes: Sequence[Outcome]) -> None:
+        """Count what draws have cost whose step the optimiser skipped; they are not counted themselves."""
+        self._adopt_tasks()
+        for draw, outcome in zip(draws, outcomes, strict=True):
+            self.history.spend(draw.arm, outcome.spent, outcome.samples)
 
     def discard(self, draws: Sequence[Draw]) -> None:
         """Close the draws of a step that was not made."""

@@ -122,8 +122,7 @@ class CurriculumHistory(Record):
     @property
     def passes(self) -> FloatArray:
         """Passes over each task: samples read by its size now, shape ``(N,)``, NaN where one of them is unknown."""
-        sizes = np.array([self.sizes.get(name, math.nan) for name in self.tasks])
-        return np.asarray(self.samples / sizes, dtype=np.float64)
+        return np.asarray(self.samples / np.array(self._tallies.sizes), dtype=np.float64)
 
     # ---------------------------------------------------------------- state
 
@@ -189,7 +188,6 @@ class CurriculumHistory(Record):
             "grid": self.grid,
             "target": self.target,
             "unit": self.unit,
-            "sizes": dict(self.sizes),
             "max_rows": rows.most,
             "max_policies": policies.most,
             "steps": self.steps,
@@ -214,7 +212,6 @@ class CurriculumHistory(Record):
         self.grid, self.target, self.steps = content["grid"], content["target"], content["steps"]
         # Of before format 2 no cost is known.
         self.unit = content.get("unit", "cost")
-        self.sizes = dict(content.get("sizes", {}))
         self.total_cost = float(content.get("total_cost", [math.nan])[0])
         self._tallies.load(content)
         if not self._tallies.is_of(tasks):

@@ -55,7 +55,7 @@ def with_tensors(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return content with the tensors that it had before it was written; that of a checkpoint has them."""
     if "columns" not in content:
         return content
-    numbers = ("first_losses", "last_losses", "costs", "samples", "total_cost")
+    numbers = ("first_losses", "last_losses", "costs", "samples", "sizes", "total_cost")
     columns = [_floats(content["columns"][name]) for name in COLUMNS if name in content["columns"]]
     rows = list(zip(*columns, strict=True))
     policies = np.array(content["policies"], dtype=np.float32)

@@ -51,8 +51,6 @@ class Record:
         """Optimiser steps seen, recorded or not."""
         self.total_cost = 0.0
         """Cost of all draws so far, NaN if that of one is unknown."""
-        self.sizes: dict[str, int] = {}
-        """Samples of the tasks whose size is known, by name."""
         self._tallies = Tallies(len(self.tasks))
         self._rows = KeptRows(max_rows)
         self._policies = KeptPolicies(max(2, min(max_policies, 2_000_000 // len(self.tasks))))
@@ -112,6 +110,13 @@ class Record:
         """
         self.total_cost += cost
         return self._tallies.spend(arm, cost, samples)
+
+    def set_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Let tasks have these numbers of samples from now on; others stay as they were."""
+        arms = {name: arm for arm, name in enumerate(self.tasks)}
+        for name, size in sizes.items():
+            if name in arms:
+                self._tallies.sizes[arms[name]] = size
 
     def count_in(self, unit: str) -> bool:
         """Count costs in a unit from now on, and tell whether those so far are lost, since they were in another."""

@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 
-_FLOATS = {"first_losses": math.nan, "last_losses": math.nan, "costs": 0.0, "samples": 0.0}
+_FLOATS = {"first_losses": math.nan, "last_losses": math.nan, "costs": 0.0, "samples": 0.0, "sizes": math.nan}
 """Lists of float with one entry per task, and the entry of a new task."""
+
+_FIRST = ("first_losses", "last_losses")
+"""What the first states had."""
 
 
 class Tallies:
@@ -24,6 +27,7 @@ class Tallies:
         last_losses: training loss at the last draw, NaN where there was none.
         costs: sum of the costs, NaN if one of them is unknown.
         samples: number of samples read, NaN if that of a draw is unknown.
+        sizes: number of samples that the task has, NaN if unknown.
 
     Example:
         >>> tallies = Tallies(2)
@@ -34,7 +38,7 @@ class Tallies:
         ([0, 1], [0.0, 512.0], [0.0, 4.0])
     """
 
-    __slots__ = ("costs", "draws", "first_losses", "last_losses", "samples")
+    __slots__ = ("costs", "draws", "first_losses", "last_losses", "samples", "sizes")
 
     def __init__(self, num_tasks: int) -> None:
         self.draws = [0] * num_tasks
@@ -42,6 +46,7 @@ class Tallies:
         self.last_losses = [math.nan] * num_tasks
         self.costs = [0.0] * num_tasks
         self.samples = [0.0] * num_tasks
+        self.sizes = [math.nan] * num_tasks
 
     def count(self, arm: int, loss: float) -> None:
         """Count a draw."""
@@ -84,6 +89,6 @@ class Tallies:
         """Continue with what :meth:`state` returned; in states of before there were accounts these are unknown."""
         self.draws = list(content["draws"])
         unknown = [math.nan] * len(self.draws)
-        for name, new in _FLOATS.items():
-            values = content[name] if math.isnan(new) else content.get(name, unknown)
+        for name in _FLOATS:
+            values = content[name] if name in _FIRST else content.get(name, unknown)
             setattr(self, name, [float(value) for value in values])
