@@ -136,7 +136,7 @@ def test_a_page_of_many_runs_stays_small(tmp_path):
 def test_the_table_of_tasks_in_numbers():
     row = task_table(staircase(3, steps=200, target="task 2"))[2]
     assert row["task"] == "task 2 (target)"
-    assert set(row) == {"task", "steps", "share", "first loss", "last loss", "most probable at step"}
+    assert set(row) == {"task", "draws", "share of draws", "first loss", "last loss", "most probable at step"}
     assert row["first loss"] == "1"
 
 
