@@ -135,6 +135,7 @@ class Record:
             tasks: unique names. The grid is given up unless they are the same as before.
 
         Example:
+            >>> from curricula.tracking import CurriculumHistory
             >>> history = CurriculumHistory(["easy", "hard"])
             >>> history.adopt(["hard", "harder"])
             >>> history.tasks

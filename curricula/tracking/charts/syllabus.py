@@ -31,7 +31,7 @@ def syllabus_chart(history: CurriculumHistory) -> go.Figure:
 
     Tasks on a grid of two axes become maps: the share of draws and the step of the highest probability. Other tasks
     become rows: the time in which the middle four fifths of their draws lay, with their middle as a dot, and their
-    share, with a dotted line at uniform sampling's, and a stroke at their share of the cost where that is another.
+    share, with a dotted line at uniform sampling's, and a diamond at their share of the cost where that is another.
 
     Args:
         history: without a step, the chart says so.
@@ -61,7 +61,7 @@ def _maps(history: CurriculumHistory) -> go.Figure:
 def _rows(history: CurriculumHistory) -> go.Figure:
     kept, others = leading(history, ROWS)
     names = labels([history.tasks[arm] for arm in kept], history.target)
-    titles = ("When", "How much" + (" (stroke: share of cost)" if costs_differ(history) else ""))
+    titles = ("When", "How much" + (" (diamonds: share of cost)" if costs_differ(history) else ""))
     height = map_height(len(names)) + 30
     figure = make_subplots(
         1, 2, shared_yaxes=True, column_widths=[0.68, 0.32], horizontal_spacing=0.05, subplot_titles=titles
@@ -84,7 +84,7 @@ def _rows(history: CurriculumHistory) -> go.Figure:
             y=names,
             x=small(cost_shares(history)[kept]),
             mode="markers",
-            marker={"symbol": "line-ns-open", "color": GREY, "size": 12, "line": {"width": 2}},
+            marker={"symbol": "diamond", "color": GREY, "size": 9, "line": {"width": 1.5, "color": "#FFFFFF"}},
             hovertemplate="%{y}<br>%{x:.2%} of the cost<extra></extra>",
             row=1,
             col=2,

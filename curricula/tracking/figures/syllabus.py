@@ -140,9 +140,9 @@ def _rows(history: CurriculumHistory) -> Figure:
     right.axvline(1 / len(tasks), color="#666666", linewidth=1, linestyle=":")
     differ = costs_differ(history)
     if differ:
-        right.scatter(cost_shares(history), at, marker="|", s=60, linewidths=1.6, color="#444444", zorder=3)
-    right.set_title(f"How much (dotted: uniform{'; strokes: cost' * differ})", fontsize=10, loc="left")
-    right.set_xlabel("share of draws")
+        right.scatter(cost_shares(history), at, marker="D", s=30, color="#444444", edgecolors="white", zorder=3)
+    right.set_title("How much (dotted: uniform)", fontsize=10, loc="left")
+    right.set_xlabel("share of draws" + " (diamonds: of cost)" * differ)
     right.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if share.max() > 0.03 else 1, is_latex=True))
     right.tick_params(axis="y", length=0)
     for axes in (left, right):
