@@ -195,7 +195,7 @@ def test_the_arguments_are_all_there():
 def test_functions_are_given_in_code():
     callback = CurriculumCallback(cost=lambda batch: float(len(batch)))
     loader = CurriculumLoader(tasks_of_constants("ab"), collate_fn=collate, worker_init_fn=prepare, num_workers=1)
-    assert callback._cost is not None
+    assert callback._account.cost is not None
     assert next(iter(loader))[0][0].shape == (2,)
 
 
@@ -299,7 +299,7 @@ def test_a_class_that_is_written_for_it_can_be_a_function():
     configuration = {"data": {"tasks": TASKS}, "trainer": trainer_settings("curricula.CurriculumCallback", **changes)}
     cli = run(LightningCLI, configuration, CurriculumDataModule)
     (callback,) = (one for one in cli.trainer.callbacks if isinstance(one, CurriculumCallback))
-    assert repr(callback._cost) == "PerSample(0.5)"
+    assert repr(callback._account.cost) == "PerSample(0.5)"
     assert callback.teacher.updates == 128
 
 

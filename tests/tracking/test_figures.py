@@ -180,7 +180,7 @@ def test_tasks_on_a_grid_become_maps():
 def test_small_shares_are_told_apart_on_the_colour_bar():
     grid = {axis: [str(label) for label in range(13)] for axis in ("length", "repeats")}
     figure = syllabus_figure(staircase(169, steps=2000, grid=grid))
-    bar = next(axes for axes in figure.axes if axes.get_ylabel() == "share of steps")
+    bar = next(axes for axes in figure.axes if axes.get_ylabel() == "share of draws")
     figure.canvas.draw()
     written = [label.get_text() for label in bar.get_yticklabels()]
     assert len(set(written)) == len(written) > 2
