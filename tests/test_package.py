@@ -56,6 +56,8 @@ def test_imports_point_downwards_only():
         "state",
         "randomness",
         "task_names",
+        "task_shares",
+        "schedule",
         "skipped_steps",
         "bandits",
         "rewards",
