@@ -82,12 +82,9 @@ class Teacher:
 
     def probabilities(self) -> FloatArray:
         """Return a copy of the policy, shape ``(number of tasks,)``, with 0 for removed tasks."""
-        policy: FloatArray = self.bandit.probabilities().copy()
         if self._removed:
-            policy[list(self._removed)] = 0.0
-            if not policy.any():  # the bandit would draw removed tasks only
-                policy[self._left()] = 1.0
-            policy /= policy.sum()
+            return self.bandit.probabilities_among(self._left())
+        policy: FloatArray = self.bandit.probabilities().copy()
         return policy
 
     @property

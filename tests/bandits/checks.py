@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from curricula import bandits
-from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy
+from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy, TSCLNaive, TSCLOnline
+from curricula.bandits.values import AveragingBandit, ValueBandit
 from curricula.randomness import CounterGenerator, Stream
 from curricula.testing import BanditContract
 from tests.bandits.reference import Reference
@@ -45,6 +46,7 @@ def cases() -> dict[str, MakeBandit]:
         "Exp3S(hardly any alpha)": lambda arms: Exp3S(eta=0.05, epsilon=0.2, alpha=1e-300),
         "Exp3S(epsilon=0)": lambda arms: Exp3S(eta=0.05, epsilon=0.0),
         "Exp3S(epsilon=1)": lambda arms: Exp3S(eta=0.05, epsilon=1.0),
+        "TSCLOnline(temperature)": lambda arms: TSCLOnline(epsilon=0.0, temperature=0.2),
         "FixedPolicy(weights)": lambda arms: FixedPolicy([float(arm) for arm in arms] if len(arms) > 1 else [1.0]),
         "FixedPolicy.proportional": lambda arms: FixedPolicy.proportional([arm + 1 for arm in arms], temperature=2.0),
     }
@@ -60,6 +62,16 @@ class OurBandit(BanditContract):
 
     def renumbered(self, order):
         return cases()[self.case](order)
+
+    def floor(self, bandit):
+        return 0.0 if isinstance(bandit, TSCLNaive) else super().floor(bandit)
+
+    def weights(self, bandit):
+        if not isinstance(bandit, ValueBandit):
+            return super().weights(bandit)
+        if not isinstance(bandit, AveragingBandit):  # a new arm has nothing that could be averaged
+            return np.zeros(bandit.num_arms)
+        return (bandit.values() + 1.0) / (bandit.values() + 1.0).sum()
 
     @property
     def learns(self):
