@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from curricula.bandits.base import Bandit, FloatArray
 from curricula.mixture import Mixture, check_bounds
@@ -63,7 +64,7 @@ class DrawnPolicy:
             mixture.prior != "uniform" or mixture.strength < 1.0 or mixture.warmup > 0 or prior is None
         )
 
-    def _check(self, left: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    def _check(self, left: npt.NDArray[np.bool_]) -> None:
         check_bounds(self._floors, self._caps, self._names, left)
         mixture = self.mixture
         if mixture is None or isinstance(mixture.prior, str):
@@ -315,8 +316,9 @@ def _carried(shares: FloatArray, carried: Sequence[int | None], new: float | Non
     """Return the shares of other tasks; new ones get the mean of those that stay, or what is given."""
     kept = [float(shares[arm]) for arm in carried if arm is not None]
     mean = (sum(kept) / len(kept) if kept else 1.0) if new is None else new
-    moved = np.array([mean if arm is None else float(shares[arm]) for arm in carried])
-    total = float(moved.sum())
-    if not total > 0.0:
-        return np.full(len(moved), 1.0 / len(moved))
-    return moved if all(arm is not None for arm in carried) and len(kept) == len(shares) else moved / total
+    moved: FloatArray = np.array([mean if arm is None else float(shares[arm]) for arm in carried])
+    if not moved.any():
+        moved[:] = 1.0
+    if None in carried or len(kept) < len(shares):  # else they sum to 1 as they are
+        moved /= moved.sum()
+    return moved

@@ -99,7 +99,8 @@ class Teacher:
     def probabilities(self) -> FloatArray:
         """Return a copy of the policy that is drawn from, shape ``(number of tasks,)``, with 0 for removed tasks."""
         if not self._drawn.stands_between:
-            return self.bandit.probabilities().copy()
+            policy: FloatArray = self.bandit.probabilities().copy()
+            return policy
         return self._drawn.of(self.bandit, self._step, self.spent)
 
     def prior(self) -> dict[str, float]:
