@@ -300,8 +300,9 @@ class DrawnPolicy:
 
 def _among(shares: FloatArray, left: Sequence[int] | None, otherwise: FloatArray | None = None) -> FloatArray:
     """Return the shares over the arms that are left, as a new array; where they have none, others, or equal ones."""
+    among: FloatArray = shares.copy()
     if left is None:
-        return shares.copy()
+        return among
     among = np.zeros(len(shares))
     among[left] = shares[left]
     if not among.any() and otherwise is not None:
