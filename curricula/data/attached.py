@@ -186,8 +186,14 @@ class AttachedLoader(ResumableLoader):
             raise _told(error, text) from error.__cause__
         try:
             self.teacher.remove_task(draw.task)
-        except ValueError:
-            text = f"{text}; no other task is left: every other one was dropped"
+        except ValueError as refused:
+            last = len(self.teacher.removed) == len(self.names) - 1
+            why = (
+                "no other task is left: every other one was dropped"
+                if last
+                else f"it cannot be dropped, since {refused}"
+            )
+            text = f"{text}; {why}"
             raise _told(error, text) from error.__cause__
         _log.warning("%s; the task is dropped, and the others share its probability", text)
         self._plan.put_back_all_but(draws)
