@@ -186,7 +186,7 @@ def _tempered(temperature: float) -> Callable[[Setting], Weights]:
 def _unimax(setting: Setting) -> Weights:
     sizes, samples = sizes_of(setting.tasks), setting.batches * setting.problem.batch_size
     # A long training passes more than four times over everything; its shares are those of the sizes.
-    policy = FixedPolicy.unimax(sizes, samples, max_epochs=max(4.0, samples / sizes.sum()))
+    policy = FixedPolicy.unimax(sizes.tolist(), samples, max_epochs=max(4.0, samples / float(sizes.sum())))
     policy.reset(len(sizes))
     return policy.probabilities()
 

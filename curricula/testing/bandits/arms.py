@@ -75,7 +75,7 @@ class ArmPromises(BanditHooks):
                     bandit.load_state_dict(state, arms)
 
     def test_among_the_arms_that_are_left_the_policy_is_a_distribution(self) -> None:
-        """``probabilities_among`` sums to 1 over the arms that can be drawn, whichever they are, and changes nothing."""
+        """``probabilities_among`` sums to 1 over the arms that can be drawn, and changes nothing."""
         for bandit in (self.started(5), self.trained(5), self.trained(5, 51)):
             for arms in ([0], [1, 3], [0, 2, 3, 4], list(range(5))):
                 with unchanged(bandit, "a policy among some arms"):
