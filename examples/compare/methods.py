@@ -13,7 +13,19 @@ import pytorch_lightning as pl
 
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula import Mixture as UserMixture
-from curricula.bandits import Exp3S, FixedPolicy
+from curricula.bandits import (
+    Bandit,
+    Boltzmann,
+    DiscountedUCB,
+    Exp3S,
+    FixedPolicy,
+    OnlineDataMixing,
+    SlidingWindowUCB,
+    TSCLNaive,
+    TSCLOnline,
+    TSCLSampling,
+    TSCLWindow,
+)
 from curricula.signals import (
     FirstOrderPredictionGain,
     GradientL2Gain,
@@ -28,7 +40,7 @@ from curricula.signals import (
     UnbiasedGradientPredictionGain,
     VariationalComplexityGain,
 )
-from examples.compare.mixing import Mixture, Script, Weights, sizes_of, tempered, unimax
+from examples.compare.mixing import Mixture, Script, Weights, sizes_of, tempered
 from examples.compare.problem import Problem
 from examples.compare.records import Record
 
@@ -170,6 +182,14 @@ def _uniform(setting: Setting) -> Weights:
 
 def _tempered(temperature: float) -> Callable[[Setting], Weights]:
     return lambda setting: tempered(sizes_of(setting.tasks), temperature)
+
+
+def _unimax(setting: Setting) -> Weights:
+    sizes, samples = sizes_of(setting.tasks), setting.batches * setting.problem.batch_size
+    # A long training passes more than four times over everything; its shares are those of the sizes.
+    policy = FixedPolicy.unimax(sizes.tolist(), samples, max_epochs=max(4.0, samples / float(sizes.sum())))
+    policy.reset(len(sizes))
+    return policy.probabilities()
 
 
 def _target(share: float) -> Callable[[Setting], Weights]:
@@ -338,6 +358,23 @@ _DRAWS = {"4 draws a batch": 4, "16 draws a batch": 16, "a draw per sample": Non
 _PER_DRAW = {"": FirstOrderPredictionGain, ", PG": PredictionGain, ", SPG": SelfPredictionGain}
 
 
+_POLICIES: dict[str, Callable[[], Bandit]] = {
+    "TSCL online": TSCLOnline,
+    "TSCL naive": TSCLNaive,
+    "TSCL window": TSCLWindow,
+    "TSCL sampling": TSCLSampling,
+    "sliding-window UCB": SlidingWindowUCB,
+    "discounted UCB": DiscountedUCB,
+    "online data mixing": OnlineDataMixing,
+    "Boltzmann": Boltzmann,
+}
+
+
+def _with_bandit(make: Callable[[], Bandit]) -> Callable[[Setting], Plan]:
+    """The default signal with another bandit."""
+    return curriculum(lambda s: CurriculumCallback(make(), target=s.problem.target, seed=s.seed))
+
+
 def _replays(of: str) -> list[Method]:
     return [
         Method(
@@ -357,7 +394,7 @@ _ALL = [
     *(Method(f"temperature {t:g}, mixed", _mixed(_tempered(t)), refuses=_of_one_size) for t in (2.0, 5.0)),
     Method(
         "UniMax, mixed",
-        _mixed(lambda s: unimax(sizes_of(s.tasks), s.batches * s.problem.batch_size)),
+        _mixed(_unimax),
         refuses=_of_one_size,
     ),
     *(
@@ -386,6 +423,7 @@ _ALL = [
         "curriculum, paper's constants",
         curriculum(lambda s: CurriculumCallback(Exp3S.paper(), PredictionGain(), target=s.problem.target, seed=s.seed)),
     ),
+    *(Method(f"policy: {name}", _with_bandit(make)) for name, make in _POLICIES.items()),
     *(
         Method(f"uniform, {said}", _policy(lambda s: FixedPolicy.uniform(), draws), refuses=_does_not_mix)
         for said, draws in _DRAWS.items()
