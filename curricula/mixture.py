@@ -177,8 +177,8 @@ def check_bounds(floors: FloatArray, caps: FloatArray, names: Sequence[str], lef
         raise ValueError(f"the floors of {number} tasks sum to {least:g}, and shares sum to 1: make them smaller")
     if most < 1.0 - 1e-9:
         raise ValueError(
-            f"the caps of {number} task{'s'[: number != 1]} sum to {most:g}, and shares sum to 1: make them larger, or give fewer tasks a "
-            f"cap (one cap for all of {number} tasks is at least {1 / number:g})"
+            f"the caps of {number} task{'s'[: number != 1]} sum to {most:g}, and shares sum to 1: make them larger, or "
+            f"give fewer tasks a cap (one cap for all of {number} tasks is at least {1 / number:g})"
         )
 
 

@@ -73,6 +73,7 @@ def test_imports_point_downwards_only():
         "tracking",
         "trainers",
         "setups",
+        "account",
         "manual_steps",
         "measures",
         "meter",
