@@ -1,4 +1,4 @@
-"""Passes over a task are counted to the sample, and a training whose tasks are used up ends with nothing lost."""
+"""A mixture in real trainings: passes are counted to the sample, schedules follow the cost, nothing is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from curricula import CurriculumCallback, CurriculumLoader, Mixture, Teacher
+from curricula import CurriculumCallback, CurriculumLoader, Mixture, Schedule, Teacher
 from curricula.bandits import FixedPolicy
 from curricula.data.faults import TaskError
 from curricula.signals import PredictionGain
@@ -37,12 +37,14 @@ class Seen(pl.Callback):
         self.numbers.update(int(number) for number in batch[0][:, 0])
 
 
-def fit(sizes, passes, *others, steps=200, checkpoint=None, accumulate=1, validate=None, **options):
+def fit(sizes, passes, *others, mixture=None, steps=200, checkpoint=None, accumulate=1, validate=None, **options):
     pl.seed_everything(0, verbose=False)
     tasks = numbered(sizes)
     options = {"batch_size": 4, "steps_per_epoch": 24, "seed": 1, **options}
     loader, seen = CurriculumLoader(tasks, **options), Seen()
-    callback = CurriculumCallback(signal=PredictionGain(), seed=2, mixture=Mixture(max_passes=passes), horizon=100)
+    callback = CurriculumCallback(
+        signal=PredictionGain(), seed=2, mixture=mixture or Mixture(max_passes=passes), horizon=100
+    )
     fitter = trainer(callback, seen, *others, max_steps=steps, accumulate_grad_batches=accumulate)
     fitter.fit(PerSample(2), loader, validate, ckpt_path=checkpoint)
     return seen.numbers, callback, fitter
@@ -117,6 +119,25 @@ def test_streams_with_a_length_have_passes_and_those_without_are_refused():
     little = CurriculumLoader({"a": [1.0] * 10, "b": [2.0] * 10}, batch_size=8, steps_per_epoch=5, drop_last=True)
     with pytest.raises(ValueError, match=r"max_passes=0\.5 of task 'a' has no room for a single draw"):
         little.attach(Teacher(little.names, mixture=Mixture(max_passes=0.5)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_schedule_in_cost_follows_what_was_trained_on_also_after_a_resume(workers, tmp_path):
+    class Save(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 7:
+                trainer.save_checkpoint(tmp_path / "7.ckpt")
+
+    only = [{"a": float(name == "a"), "b": float(name == "b")} for name in "ab"]
+    mixture = Mixture(prior=Schedule([(0, only[0]), (40, only[1])], unit="cost"), strength=0.0)
+    sizes, options = {"a": 100, "b": 100}, {"mixture": mixture, "steps": 20, "num_workers": workers}
+    _, whole, _ = fit(sizes, None, Save(), **options)
+    arms = whole.history.column("arm").tolist()
+    assert arms.index(1) == 10 + 2 * workers  # of four samples each; workers are told two batches before
+    assert sorted(arms) == arms
+    assert whole.teacher.spent == 80.0
+    _, resumed, _ = fit(sizes, None, checkpoint=tmp_path / "7.ckpt", **options)
+    assert resumed.history.column("arm").tolist() == arms
 
 
 class Broken(torch.utils.data.Dataset):
