@@ -11,6 +11,7 @@ from torch import nn
 
 from curricula.bandits.base import Bandit
 from curricula.bandits.fixed import FixedPolicy
+from curricula.bandits.without_replacement import WithoutReplacement
 from curricula.data.loader import CurriculumLoader
 from curricula.signals.base import Signal
 from curricula.signals.unmeasured import Unmeasured
@@ -196,7 +197,7 @@ def measured_signal(loader: CurriculumLoader, bandit: Bandit, signal: Signal) ->
         return signal
     name = type(signal).__name__
     several = f"draws_per_batch={loader.draws_per_batch}" if loader.draws_per_batch > 1 else 'redraw="batch"'
-    if isinstance(bandit, FixedPolicy):
+    if isinstance(bandit, (FixedPolicy, WithoutReplacement)):
         _log.info(
             "%s cannot tell the several draws of a step apart (%s), and the policy is fixed: progress is not measured",
             name,

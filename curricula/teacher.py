@@ -202,9 +202,10 @@ class Teacher:
             policy = self.probabilities()
             arm = invert(policy, numbers.random())
             probability = float(policy[arm])
+            self.bandit.drawn([arm])
         else:
             arm = self.bandit.draw(numbers)
-            probability = self.bandit.probability(arm)
+            [probability] = self.bandit.drawn([arm])
         draw = Draw(self.draws, arm, self.tasks[arm], probability, self.updates)
         self._open.add(draw, kept)
         self.draws += 1
@@ -248,9 +249,10 @@ class Teacher:
             points = (numbers.random() + numbers.permutation(count)) / count if quotas else numbers.random(count)
             arms = invert_all(policy, points)
             probabilities: list[float] = policy[arms].tolist()
+            self.bandit.drawn(arms)
         else:
             arms = self.bandit.draw_all(numbers, count)
-            probabilities = list(map(self.bandit.probability, arms))
+            probabilities = self.bandit.drawn(arms)
         draws = make_draws(self.draws, arms, probabilities, self.tasks, self.updates)
         if rewarded:
             kept = self._policy_to_keep()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from curricula import bandits
-from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy
+from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy, WithoutReplacement
 from curricula.randomness import CounterGenerator, Stream
 from curricula.testing import BanditContract
 from tests.bandits.reference import Reference
@@ -47,7 +47,14 @@ def cases() -> dict[str, MakeBandit]:
         "Exp3S(epsilon=1)": lambda arms: Exp3S(eta=0.05, epsilon=1.0),
         "FixedPolicy(weights)": lambda arms: FixedPolicy([float(arm) for arm in arms] if len(arms) > 1 else [1.0]),
         "FixedPolicy.proportional": lambda arms: FixedPolicy.proportional([arm + 1 for arm in arms], temperature=2.0),
+        "WithoutReplacement()": lambda arms: WithoutReplacement([3 * arm + 1 for arm in arms]),
+        "WithoutReplacement(0)": lambda arms: WithoutReplacement([2 * arm for arm in arms] if len(arms) > 1 else [5]),
     }
+
+
+def new(cls: type[Bandit], num_arms: int = 3) -> Bandit:
+    """Return a bandit of this class as it comes."""
+    return cases()[f"{cls.__name__}()"](range(num_arms))
 
 
 class OurBandit(BanditContract):
@@ -63,7 +70,7 @@ class OurBandit(BanditContract):
 
     @property
     def learns(self):
-        return not self.case.startswith("FixedPolicy") and self.case != "Exp3S(epsilon=1)"
+        return not self.case.startswith(("FixedPolicy", "WithoutReplacement")) and self.case != "Exp3S(epsilon=1)"
 
 
 def contract(make: Callable[[], Bandit]) -> BanditContract:
