@@ -16,6 +16,7 @@ from curricula.checks import check_flags
 from curricula.curriculum import Curriculum
 from curricula.data.options import Cost, check_whole
 from curricula.data.tasks import Task
+from curricula.mixture import Mixture
 from curricula.rewards import RewardScaler
 from curricula.setups import check_setup
 from curricula.signals.base import Signal
@@ -58,6 +59,8 @@ class CurriculumCallback(pl.Callback):
             the trainer's ``accumulate_grad_batches``.
         horizon: expected number of steps that are rewarded, for the bandit's rates. ``None``: the number of optimiser
             steps that the trainer expects; give it where that is another, as with several optimisers.
+        mixture: what the user wants of the shares of the tasks: a prior to start from, floors, caps, most passes, and
+            how far the bandit may leave the prior. ``None``: the bandit's policy as it is.
 
     Raises:
         TypeError: if an argument is of another kind; a class in place of an instance is told apart.
@@ -88,6 +91,7 @@ class CurriculumCallback(pl.Callback):
         independent_ranks: bool = False,
         batches_per_draw: int | None = None,
         horizon: int | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         self.signal = check_instance("signal", FirstOrderPredictionGain() if signal is None else signal, Signal)
         if cost is not None and not callable(cost):
@@ -99,6 +103,8 @@ class CurriculumCallback(pl.Callback):
         check_whole("horizon", horizon, 1)
         if bandit is not None:
             check_instance("bandit", bandit, Bandit)
+        if mixture is not None:
+            check_instance("mixture", mixture, Mixture)
         self._curriculum = Curriculum(
             self.signal,
             bandit=bandit,
@@ -109,6 +115,7 @@ class CurriculumCallback(pl.Callback):
             independent=independent_ranks,
             batches_per_draw=batches_per_draw,
             horizon=horizon,
+            mixture=mixture,
         )
         self._cost = cost
         self._log_figures = log_figures

@@ -45,6 +45,15 @@ class Bandit(ABC):
     """Number of draws that :meth:`update_all` is given per step, for the rates. Set it before :meth:`reset`, which
     keeps it; :class:`~curricula.Teacher` does."""
 
+    @property
+    def least_probability(self) -> float:
+        """Smallest probability of a draw that the bandit's rates are made for, in ``[0, 1]``; 0: there is none.
+
+        Where a mixture draws a task less often than that, its rewards count as if it had been drawn with this
+        probability: they are too small then, but a single one cannot turn the policy over.
+        """
+        return 0.0
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Let a class that says what becomes of one reward or draw, and no more, handle several by that."""
         super().__init_subclass__(**options)
