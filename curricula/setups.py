@@ -10,6 +10,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from curricula.bandits.fixed import FixedPolicy
+from curricula.bandits.without_replacement import WithoutReplacement
 from curricula.data.loader import CurriculumLoader
 from curricula.signals.base import Signal
 from curricula.signals.unmeasured import Unmeasured
@@ -190,13 +191,21 @@ def measured_signal(loader: CurriculumLoader, teacher: Teacher, signal: Signal) 
         the policy is fixed, or the mixture keeps to its prior.
 
     Raises:
-        MisconfigurationException: if the bandit is to learn from a signal that cannot tell draws apart.
+        MisconfigurationException: if the bandit is to learn from a signal that measures nothing, or that cannot tell
+            draws apart.
     """
+    fixed = isinstance(teacher.bandit, (FixedPolicy, WithoutReplacement))
+    fixed = fixed or (teacher.mixture is not None and not teacher.mixture.learns)
+    if isinstance(signal, Unmeasured) and not fixed:
+        raise MisconfigurationException(
+            f"Unmeasured measures nothing, so that {type(teacher.bandit).__name__} would never learn: give another "
+            "signal, FixedPolicy(), or Mixture(strength=0)"
+        )
     if (loader.draws_per_batch == 1 and not loader.redraws) or signal.per_draw:
         return signal
     name = type(signal).__name__
     several = f"draws_per_batch={loader.draws_per_batch}" if loader.draws_per_batch > 1 else 'redraw="batch"'
-    if isinstance(teacher.bandit, FixedPolicy) or (teacher.mixture is not None and not teacher.mixture.learns):
+    if fixed:
         _log.info(
             "%s cannot tell the several draws of a step apart (%s), and the policy is fixed: progress is not measured",
             name,

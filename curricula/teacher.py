@@ -315,9 +315,10 @@ class Teacher:
             policy = self.probabilities()
             arm = invert(policy, numbers.random())
             probability = float(policy[arm])
+            self.bandit.drawn([arm])
         else:
             arm = self.bandit.draw(numbers)
-            probability = self.bandit.probability(arm)
+            [probability] = self.bandit.drawn([arm])
         draw = Draw(self.draws, arm, self.tasks[arm], probability, self.updates)
         self._open.add(draw, kept)
         self.draws += 1
@@ -386,20 +387,22 @@ class Teacher:
         _check_count("count", count)
         if left is not None:
             self._check_left(left, count)
+        kept = self._policy_to_keep() if rewarded else None
         numbers = self._numbers.at(self.draws)
         if left is not None and any(0 < number < count for number in left.values()):
             arms, probabilities = self._drawn_one_by_one(numbers.random(count), left)
+            self.bandit.drawn(arms)
         elif quotas or self._drawn.stands_between:
             policy = self.probabilities()
             points = (numbers.random() + numbers.permutation(count)) / count if quotas else numbers.random(count)
             arms = invert_all(policy, points)
             probabilities = policy[arms].tolist()
+            self.bandit.drawn(arms)
         else:
             arms = self.bandit.draw_all(numbers, count)
-            probabilities = list(map(self.bandit.probability, arms))
+            probabilities = self.bandit.drawn(arms)
         draws = make_draws(self.draws, arms, probabilities, self.tasks, self.updates)
         if rewarded:
-            kept = self._policy_to_keep()
             for draw in draws:
                 self._open.add(draw, kept)
         self.draws += count

@@ -18,7 +18,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.cli import LightningCLI as OtherCLI
 from pytorch_lightning.cli import LightningCLI
 
-from curricula import CurriculumCallback, CurriculumDataModule, CurriculumLoader, Mixture
+from curricula import CurriculumCallback, CurriculumDataModule, CurriculumLoader, Mixture, Schedule
 from curricula import bandits as exported_bandits
 from curricula.bandits import Exp3S
 from curricula.rewards import QuantileScaler, RewardScaler
@@ -72,6 +72,7 @@ CONSTRUCTORS = [
     CurriculumDataModule.from_datamodule,
     Mixture,
     *bandit_classes(),
+    Schedule,
     exported_bandits.Exp3S.paper,
     exported_bandits.FixedPolicy.uniform,
     exported_bandits.FixedPolicy.proportional,
@@ -143,6 +144,8 @@ REQUIRED: dict[str, Any] = {
     "module": {"class_path": "torch.nn.Linear", "init_args": {"in_features": 1, "out_features": 1}},
     "samples": 10.0,
     "sizes": [1.0, 2.0],
+    "counts": [3, 1],
+    "points": [[0, {"easy": 0.7, "hard": 0.3}]],
 }
 
 

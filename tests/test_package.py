@@ -84,6 +84,7 @@ def test_imports_point_downwards_only():
         "steps",
         "callback",
         "testing",
+        "export",
         "cli",
         "__main__",
     ]

@@ -10,6 +10,7 @@ from curricula.bandits.pulls import Pull
 from curricula.bandits.tscl import TSCLNaive, TSCLOnline, TSCLWindow
 from curricula.bandits.tscl_sampling import TSCLSampling
 from curricula.bandits.ucb import DiscountedUCB, SlidingWindowUCB
+from curricula.bandits.without_replacement import WithoutReplacement
 
 __all__ = [
     "Bandit",
@@ -25,4 +26,5 @@ __all__ = [
     "TSCLOnline",
     "TSCLSampling",
     "TSCLWindow",
+    "WithoutReplacement",
 ]

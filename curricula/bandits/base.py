@@ -127,6 +127,17 @@ class Bandit(ABC):
             raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before draw_all()")
         return invert_all(self.probabilities(), rng.random(count))
 
+    def drawn(self, arms: Sequence[int]) -> list[float]:
+        """Take note of the arms of one step, before they are trained on, and return the probability of each.
+
+        :meth:`draw` and :meth:`draw_all` change nothing; a policy that depends on what was drawn changes here. The arms
+        may have been drawn from another policy, as where tasks were removed: then the probabilities are not used.
+
+        Args:
+            arms: of the step's draws, in their order.
+        """
+        return list(map(self.probability, arms))
+
     def update(self, arm: int, reward: float, probability: float, policy: FloatArray | None = None) -> None:
         """Learn that ``arm``, drawn with ``probability``, earned ``reward``.
 

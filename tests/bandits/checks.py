@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from curricula import bandits
-from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy, TSCLNaive, TSCLOnline
+from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy, TSCLNaive, TSCLOnline, WithoutReplacement
 from curricula.bandits.values import AveragingBandit, ValueBandit
 from curricula.randomness import CounterGenerator, Stream
 from curricula.testing import BanditContract
@@ -50,7 +50,14 @@ def cases() -> dict[str, MakeBandit]:
         "TSCLOnline(temperature)": lambda arms: TSCLOnline(epsilon=0.0, temperature=0.2),
         "FixedPolicy(weights)": lambda arms: FixedPolicy([float(arm) for arm in arms] if len(arms) > 1 else [1.0]),
         "FixedPolicy.proportional": lambda arms: FixedPolicy.proportional([arm + 1 for arm in arms], temperature=2.0),
+        "WithoutReplacement()": lambda arms: WithoutReplacement([3 * arm + 1 for arm in arms]),
+        "WithoutReplacement(0)": lambda arms: WithoutReplacement([2 * arm for arm in arms] if len(arms) > 1 else [5]),
     }
+
+
+def new(cls: type[Bandit], num_arms: int = 3) -> Bandit:
+    """Return a bandit of this class as it comes."""
+    return cases()[f"{cls.__name__}()"](range(num_arms))
 
 
 class OurBandit(BanditContract):
@@ -88,7 +95,7 @@ class OurBandit(BanditContract):
 
     @property
     def learns(self):
-        return not self.case.startswith("FixedPolicy") and self.case != "Exp3S(epsilon=1)"
+        return not self.case.startswith(("FixedPolicy", "WithoutReplacement")) and self.case != "Exp3S(epsilon=1)"
 
 
 def contract(make: Callable[[], Bandit]) -> BanditContract:
