@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from curricula import bandits
-from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy, TSCLNaive, TSCLOnline, WithoutReplacement
+from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy, TSCLNaive, WithoutReplacement
 from curricula.bandits.values import AveragingBandit, ValueBandit
 from curricula.randomness import CounterGenerator, Stream
 from curricula.testing import BanditContract
@@ -47,7 +47,6 @@ def cases() -> dict[str, MakeBandit]:
         "Exp3S(hardly any alpha)": lambda arms: Exp3S(eta=0.05, epsilon=0.2, alpha=1e-300),
         "Exp3S(epsilon=0)": lambda arms: Exp3S(eta=0.05, epsilon=0.0),
         "Exp3S(epsilon=1)": lambda arms: Exp3S(eta=0.05, epsilon=1.0),
-        "TSCLOnline(temperature)": lambda arms: TSCLOnline(epsilon=0.0, temperature=0.2),
         "FixedPolicy(weights)": lambda arms: FixedPolicy([float(arm) for arm in arms] if len(arms) > 1 else [1.0]),
         "FixedPolicy.proportional": lambda arms: FixedPolicy.proportional([arm + 1 for arm in arms], temperature=2.0),
         "WithoutReplacement()": lambda arms: WithoutReplacement([3 * arm + 1 for arm in arms]),
