@@ -28,10 +28,10 @@ _MEDIA = (
     ("Loss by task", "losses"),
     ("Reward by task", "rewards"),
     ("Share of the draws by task", "draws"),
-    ("Share of the cost by task", "costs"),
-    ("Loss by task against its own cost", "learning"),
     ("Syllabus", "syllabus"),
     ("Policy on the grid of the tasks", "grid"),
+    ("Loss by task against its own cost", "learning"),
+    ("Share of the cost by task", "costs"),
 )
 
 

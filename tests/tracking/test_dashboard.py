@@ -36,9 +36,9 @@ def test_the_sections_hold_every_number_chart_and_table_that_a_run_has():
     assert (view["entity"], view["project"]) == ("team", "project")
     assert view["displayName"] == "My view"
     charts, numbers, table = sections.values()
-    assert [panel["viewType"] for panel in charts] == ["Vega2"] * 3 + ["Media Browser"] * 6
+    assert [panel["viewType"] for panel in charts] == ["Vega2"] * 3 + ["Media Browser"] * 8
     assert [panel["config"]["mediaKeys"] for panel in charts[3:]] == [
-        [f"curriculum/{name}"] for name in (*CHARTS, "grid")
+        [f"curriculum/{name}"] for name in (*CHARTS, "grid", "learning", "costs")
     ]
     for panel, key in zip(charts, ("policy_lines", "loss_lines", "reward_lines"), strict=False):
         assert panel["config"]["panelDefId"] == "wandb/lineseries/v0"

@@ -10,6 +10,7 @@ import pytest
 from curricula.tracking.curves import Comparison, Curve
 from curricula.tracking.report import Section, write_report
 from tests.tracking.histories import HOSTILE, staircase
+from tests.tracking.test_costs import spent
 from tests.tracking.test_report import Page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -94,6 +95,16 @@ def test_the_charts_have_the_colours_of_the_readers_scheme(tmp_path, opened):
         assert console == []
         assert BLUE[scheme] in text
         assert BLUE[other] not in text
+
+
+def test_charts_move_to_an_axis_of_cost_where_that_is_ticked(tmp_path, opened):
+    path = write_report(tmp_path / "page.html", [Section("A run", history=spent([1.0, 2.0] * 20))])
+    text, ticked = path.read_text(encoding="utf-8"), 'id="against-cost" checked'
+    path.write_text(text.replace('id="against-cost"', ticked, 1), encoding="utf-8")
+    page = Page(opened(path)[0])
+    assert page.text.count("tokens so far") == 6
+    assert page.text.count("optimiser steps") == 1, "of the syllabus"
+    assert "could not be drawn" not in "".join(page.text)
 
 
 def test_names_are_shown_and_do_nothing(tmp_path, opened):

@@ -59,7 +59,7 @@ def test_the_table_has_a_row_per_task_and_a_column_per_axis():
     assert [row[3] for row in rows] == history.draws.tolist()
     assert sum(row[4] for row in rows) == pytest.approx(1, abs=1e-3)
     rewards = [history.column("reward")[history.column("arm") == arm].mean() for arm in range(6)]
-    assert [row[7] for row in rows] == pytest.approx(rewards, rel=1e-3)
+    assert [row[3 + COLUMNS.index("mean reward")] for row in rows] == pytest.approx(rewards, rel=1e-3)
 
 
 def test_a_table_of_many_tasks_keeps_the_most_practised_and_the_target():

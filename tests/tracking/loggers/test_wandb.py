@@ -84,7 +84,7 @@ def test_the_numbers_are_drawn_over_the_trainers_step(run):
 
 def test_there_are_no_panels_per_task(run):
     keys = {key for row in run.rows for key in row if key.startswith("curriculum/")}
-    assert len(keys) == 8 + 3 + 6 + 1
+    assert len(keys) == 9 + 3 + 7 + 1
     assert not any(" x " in key for key in keys)
 
 
@@ -106,7 +106,7 @@ def test_lines_of_the_leading_tasks_are_native_charts_over_tables(run):
 
 
 def test_the_charts_are_interactive(run):
-    for name in ("policy", "losses", "rewards", "draws", "syllabus", "grid"):
+    for name in ("policy", "losses", "rewards", "draws", "syllabus", "grid", "learning"):
         series = run.series(f"curriculum/{name}")
         assert [step for step, _ in series] == ([19, 39] if name == "policy" else [39])
         assert series[-1][1]["_type"] == "plotly-file"
@@ -134,7 +134,7 @@ def test_what_cannot_be_a_chart_is_a_picture(reason, tmp_path, monkeypatch):
 def test_the_table_of_the_tasks_comes_once_at_the_end(run):
     assert [step for step, _ in run.series("curriculum/tasks")] == [39]
     table = run.table("curriculum/tasks")
-    assert table["columns"][:5] == ["task", "length", "repeats", "draws", "share"]
+    assert table["columns"][:5] == ["task", "length", "repeats", "draws", "share of draws"]
     assert [row[:3] for row in table["data"]] == [[f"{a} x {b}", str(a), str(b)] for a in range(4) for b in range(3)]
     assert sum(row[3] for row in table["data"]) == 40
 

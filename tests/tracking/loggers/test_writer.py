@@ -49,6 +49,7 @@ NAMES = {
         "reward",
         "skipped",
         "signal_time_share",
+        "total_cost",
     )
 }
 
