@@ -28,17 +28,21 @@ class Outcome(NamedTuple):
     progress: float | None
     """Raw learning progress, NaN if it could not be told, ``None`` if it is not known yet."""
     cost: float
-    """What its batch cost."""
+    """What its progress is divided by."""
     loss: float
     """Of the rank's own samples at the old parameters, NaN if unknown."""
     stepped: bool
     """Whether the optimiser made the step."""
+    spent: float = math.nan
+    """What it has cost, in the unit of the account; NaN if unknown."""
+    samples: float = math.nan
+    """Number of its samples, NaN if unknown."""
 
 
 class Ranks:
     """The processes that train together, and what they measured.
 
-    Every step takes one collective per rank, of 40 bytes and 24 for each draw, whatever happened on any of them: a rank
+    Every step takes one collective per rank, of 40 bytes and 40 for each draw, whatever happened on any of them: a rank
     that left it out would leave the others waiting. Every :data:`CHECK_EVERY` steps it also compares the states of the
     curriculum.
 
@@ -46,10 +50,12 @@ class Ranks:
         number: of processes; with one, nothing is sent.
         device: of the process group's backend.
         separate: every rank has draws of its own, and all outcomes are returned; else they are averaged into one.
+        copies: number of ranks that train on the same samples, as under tensor parallelism.
     """
 
-    def __init__(self, number: int, device: torch.device, *, separate: bool = False) -> None:
+    def __init__(self, number: int, device: torch.device, *, separate: bool = False, copies: int = 1) -> None:
         self.number = number
+        self._copies = copies
         self._device = device
         self._separate = separate
 
@@ -57,7 +63,7 @@ class Ranks:
         """Return the outcomes of the shared draws, or of all ranks' draws in the ranks' order; alike on all ranks.
 
         Averaged progress that is not finite on one rank is NaN for all, else what one rank does not know yet is
-        ``None`` for all. The loss of an averaged outcome is the rank's own.
+        ``None`` for all. The loss of an averaged outcome is the rank's own; cost and samples are those of all ranks.
 
         Args:
             own: what this rank measured, for each draw; as many on every rank.
@@ -74,36 +80,48 @@ class Ranks:
 
     def _average(self, own: list[Outcome], mark: list[float], teacher: Teacher) -> list[Outcome]:
         encoded = [_encoded(outcome.progress) for outcome in own]
-        columns = [*zip(*encoded, strict=True), [outcome.cost for outcome in own]]
+        columns = [*zip(*encoded, strict=True), *_account(own)]
         sent = [*chain(*columns), float(own[0].stepped), *mark]
         sums = torch.tensor(sent, dtype=torch.float64, device=self._device)
         torch.distributed.all_reduce(sums)
-        totals, counts, costs, (stepped, *marks) = _parts(sums.tolist(), len(own), 3)
+        totals, counts, costs, spent, samples, (stepped, *marks) = _parts(sums.tolist(), len(own), 5)
         check_agreement(marks, self.number, teacher.updates)
         return [
-            Outcome(_decoded(total, count, self.number), cost / self.number, outcome.loss, stepped == self.number)
-            for outcome, total, count, cost in zip(own, totals, counts, costs, strict=True)
+            Outcome(
+                _decoded(totals[place], counts[place], self.number),
+                costs[place] / self.number,
+                outcome.loss,
+                stepped == self.number,
+                spent[place] / self._copies,
+                samples[place] / self._copies,
+            )
+            for place, outcome in enumerate(own)
         ]
 
     def _gather(self, own: list[Outcome], mark: list[float], teacher: Teacher) -> list[Outcome]:
         columns = [
             [_told_apart(outcome.progress) for outcome in own],
-            [outcome.cost for outcome in own],
             [outcome.loss for outcome in own],
+            *_account(own),
         ]
         sent = torch.tensor([*chain(*columns), float(own[0].stepped), *mark], dtype=torch.float64, device=self._device)
         received = torch.empty(self.number * len(sent), dtype=torch.float64, device=self._device)
         torch.distributed.all_gather_into_tensor(received, sent)
         outcomes, marks = [], [0.0] * len(mark)
         for row in received.reshape(self.number, len(sent)).tolist():
-            progress, costs, losses, (stepped, *marked) = _parts(row, len(own), 3)
+            progress, losses, costs, spent, samples, (stepped, *marked) = _parts(row, len(own), 5)
             marks = [total + part for total, part in zip(marks, marked, strict=True)]
             outcomes += [
-                Outcome(None if value == math.inf else value, cost, loss, stepped == 1.0)
-                for value, cost, loss in zip(progress, costs, losses, strict=True)
+                Outcome(None if value == math.inf else value, cost, loss, stepped == 1.0, *account)
+                for value, loss, cost, *account in zip(progress, losses, costs, spent, samples, strict=True)
             ]
         check_agreement(marks, self.number, teacher.updates)
         return outcomes
+
+
+def _account(own: list[Outcome]) -> list[list[float]]:
+    """Return what progress is divided by, what was spent and the samples, each for all outcomes."""
+    return [[each.cost for each in own], [each.spent for each in own], [each.samples for each in own]]
 
 
 def _parts(numbers: list[float], size: int, count: int) -> list[list[float]]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
+from curricula.account import Account
 from curricula.bandits.base import Bandit
 from curricula.checks import check_flags
 from curricula.curriculum import Curriculum
@@ -39,10 +40,12 @@ class CurriculumCallback(pl.Callback):
         bandit: chooses the tasks; default :class:`~curricula.bandits.Exp3S`, with rates that fit the run.
         signal: what counts as progress; default :class:`~curricula.signals.FirstOrderPredictionGain`.
         scaler: progress rate to reward in ``[-1, 1]``; default :class:`~curricula.rewards.QuantileScaler`.
-        cost: from the batch of a step to its cost, a finite number ``> 0``; progress is divided by it (by the mean over
-            the micro-batches under accumulation). ``None``: 1, right for losses that are means over the batch and the
-            sequence. For a loss that is a sum over the sequence, return its length. Where a batch has several draws it
-            may return one number per sample, shape ``(batch,)``.
+        cost: from the batch of a step to its cost, a finite number ``> 0``, such as its tokens; progress is divided by
+            it (by the mean over the micro-batches under accumulation), and :attr:`history` sums it up. Where a batch
+            has several draws it may return one number per sample, shape ``(batch,)``. ``None``: progress is divided by
+            1, right for losses that are means over the batch and the sequence, and samples are summed up.
+        unit: what ``cost`` counts, in the plural, for charts and tables: ``"tokens"``.
+        per_cost: divide progress by ``cost``. ``False``: only sum it up; it may then be 0.
         target: name of the task that matters most, for signals that need it and for the plots; or held-out data (a
             dataset or a loader) that are not trained on, for signals that need a target.
         seed: of the draws, in ``[0, 2**64)``.
@@ -84,6 +87,8 @@ class CurriculumCallback(pl.Callback):
         scaler: RewardScaler | None = None,
         *,
         cost: Cost | None = None,
+        unit: str | None = None,
+        per_cost: bool = True,
         target: str | Task | None = None,
         seed: int = 0,
         log_figures: bool = True,
@@ -94,8 +99,7 @@ class CurriculumCallback(pl.Callback):
         mixture: Mixture | None = None,
     ) -> None:
         self.signal = check_instance("signal", FirstOrderPredictionGain() if signal is None else signal, Signal)
-        if cost is not None and not callable(cost):
-            raise TypeError(f"cost must be a function from a batch to a number, got {cost!r}")
+        self._account = Account(cost, unit, per_cost)
         if target is not None and not isinstance(target, (str, Iterable, Dataset)):
             raise TypeError(f"target must be the name of a task, or held-out data, got {target!r}")
         check_flags(log_figures=log_figures, strict=strict, independent_ranks=independent_ranks)
@@ -116,8 +120,8 @@ class CurriculumCallback(pl.Callback):
             batches_per_draw=batches_per_draw,
             horizon=horizon,
             mixture=mixture,
+            unit=self._account.counted_in,
         )
-        self._cost = cost
         self._log_figures = log_figures
         self._evaluates = False
         self._steps: Steps | None = None  # from the start of a training on
@@ -192,7 +196,7 @@ class CurriculumCallback(pl.Callback):
             pl_module,
             curriculum,
             self.signal,
-            self._cost,
+            self._account,
             owner=self,
             figures=self._log_figures,
         )

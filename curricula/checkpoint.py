@@ -95,6 +95,12 @@ def go_on(
     _restore_signal(state, signal)
     saved.adopt(teacher.tasks)
     saved.target = history.target
+    if saved.count_in(history.unit):
+        _log.warning(
+            "the checkpoint counts cost in another unit than %s, which is counted from now on: the cost of the steps "
+            "before, and with it every sum, is unknown",
+            history.unit,
+        )
     return saved
 
 

@@ -55,6 +55,7 @@ class Curriculum:
         batches_per_draw: under manual optimisation, if known.
         horizon: expected number of steps, if it is not the trainer's.
         mixture: the user's, or ``None``.
+        unit: what costs are counted in.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Curriculum:
         batches_per_draw: int | None,
         horizon: int | None,
         mixture: Mixture | None,
+        unit: str,
     ) -> None:
         Teacher(["any"], scaler=scaler, seed=seed)  # which checks these now rather than when training starts
         self._signal = signal
@@ -86,6 +88,7 @@ class Curriculum:
         self.batches_per_draw = batches_per_draw
         self._horizon = horizon
         self._mixture = mixture
+        self._unit = unit
         self._ledger: Ledger | None = None
         self._loader: CurriculumLoader | None = None
         self._last_loader: CurriculumLoader | None = None  # stays when training is over, for checkpoints saved then
@@ -188,7 +191,10 @@ class Curriculum:
             MisconfigurationException: what does not fit.
         """
         loader, before = find_loader(trainer), self._loader
-        if before is None or loader is before:
+        if before is None:
+            return
+        if loader is before:
+            self.history.set_sizes(loader.known_sizes())
             return
         try:
             self._check_target(loader)
@@ -229,6 +235,7 @@ class Curriculum:
             independent=self.independent,
         )
         self._loader = self._last_loader = loader
+        self.history.set_sizes(loader.known_sizes())
         self.place = rank if self.independent else 0
         if loader.redraws:  # no batch shares its draws with another: a step that was interrupted is over
             loader.discard_lost(step_is_over=True)
@@ -255,7 +262,7 @@ class Curriculum:
             **self._teacher_options,
         )
         target = self._target if isinstance(self._target, str) else None
-        history = CurriculumHistory(loader.names, grid=loader.grid, target=target)
+        history = CurriculumHistory(loader.names, grid=loader.grid, target=target, unit=self._unit)
         self._signal.reset()
         if self._loaded is not None:
             source = trainer.ckpt_path

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from curricula.bandits.inversion import FloatArray
+from curricula.bandits.base import Bandit, FloatArray
 from curricula.mixture import Mixture, check_bounds
 from curricula.schedule import Schedule
 from curricula.shares import bounded, tilted
@@ -63,7 +64,7 @@ class DrawnPolicy:
             mixture.prior != "uniform" or mixture.strength < 1.0 or mixture.warmup > 0 or prior is None
         )
 
-    def _check(self, left: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    def _check(self, left: npt.NDArray[np.bool_]) -> None:
         check_bounds(self._floors, self._caps, self._names, left)
         mixture = self.mixture
         if mixture is None or isinstance(mixture.prior, str):
@@ -107,55 +108,39 @@ class DrawnPolicy:
         if shares is None:
             schedule: Any = self.mixture and self.mixture.prior
             shares = schedule.shares(spent if schedule.unit == "cost" else float(step), self._names)
-        if self.removed or self.used_up:
-            return self._over_those_left(shares.copy(), None)
-        return shares
+        return _among(shares, self._left()) if self.not_drawn and not self.is_over else shares
 
-    def of(self, policy: FloatArray, step: int, spent: float = 0.0, without: Iterable[int] = ()) -> FloatArray:
+    def of(self, bandit: Bandit, step: int, spent: float = 0.0, without: Iterable[int] = ()) -> FloatArray:
         """Return the policy that tasks are drawn from, shape ``(N,)``, sums to 1; 0 where no task is left to draw.
 
         It is a new array.
 
         Args:
-            policy: the bandit's, shape ``(N,)``.
+            bandit: of the same arms.
             step: number of steps drawn so far.
             spent: cost of the training so far.
             without: further arms that are not to be drawn, as where the draws of a step use up a task's passes.
         """
-        mixture = self.mixture
-        further = set(without)
-        if len(self.not_drawn | further) == len(self._names):
+        gone = self.not_drawn.union(without)
+        left = [arm for arm in range(len(self._names)) if arm not in gone] if gone else None
+        if left == []:
             return np.zeros(len(self._names))
-        between: FloatArray | None = None
+        mixture = self.mixture
         if self._set is not None:
-            policy = self._set
-        elif mixture is not None and self._tilts:
-            between = self.prior(step, spent)
-            policy = tilted(between, policy, 0.0 if step < mixture.warmup else mixture.strength)
-        policy = self._over_those_left(policy.copy(), between, further)
+            policy = _among(self._set, left, self.prior(step, spent))
+        else:
+            policy = bandit.probabilities().copy() if left is None else bandit.probabilities_among(left)
+            if mixture is not None and self._tilts:
+                prior = _among(self.prior(step, spent), left)
+                policy = tilted(prior, policy, 0.0 if step < mixture.warmup else mixture.strength).copy()
         if self._bounds or self.guarded:
-            floors, caps = self._bounds_now(step, spent, further)
+            floors, caps = self._bounds_now(step, spent, gone)
             policy = bounded(policy, floors, caps, self.prior(step, spent))
             policy = policy / policy.sum()
         return policy
 
-    def _over_those_left(
-        self, policy: FloatArray, between: FloatArray | None, further: Iterable[int] = ()
-    ) -> FloatArray:
-        gone = [*self.not_drawn.union(further)]
-        if not gone:
-            return policy
-        policy[gone] = 0.0
-        if not policy.any():  # the bandit would draw none of those that are left
-            policy[:] = 1.0 if between is None or not between.any() else between
-            policy[gone] = 0.0
-            if not policy.any():
-                policy[self._left(further)] = 1.0
-        policy /= policy.sum()
-        return policy
-
-    def _left(self, further: Iterable[int] = ()) -> list[int]:
-        gone = self.not_drawn.union(further)
+    def _left(self) -> list[int]:
+        gone = self.not_drawn
         return [arm for arm in range(len(self._names)) if arm not in gone]
 
     @property
@@ -163,11 +148,10 @@ class DrawnPolicy:
         """Whether no task is left to draw."""
         return len(self.not_drawn) == len(self._names)
 
-    def _bounds_now(self, step: int, spent: float, further: set[int]) -> tuple[FloatArray, FloatArray]:
+    def _bounds_now(self, step: int, spent: float, gone: set[int]) -> tuple[FloatArray, FloatArray]:
         """Return floors and caps of the tasks that are left, which can all be kept."""
         floors, caps = self._floors.copy(), self._caps.copy()
-        gone = [*self.not_drawn | further]
-        floors[gone], caps[gone] = 0.0, 0.0
+        floors[[*gone]], caps[[*gone]] = 0.0, 0.0
         total = float(caps.sum())
         if total < 1.0:  # tasks have used up their passes: the others share alike what was theirs
             caps /= total
@@ -314,12 +298,28 @@ class DrawnPolicy:
         return other
 
 
+def _among(shares: FloatArray, left: Sequence[int] | None, otherwise: FloatArray | None = None) -> FloatArray:
+    """Return the shares over the arms that are left, as a new array; where they have none, others, or equal ones."""
+    among: FloatArray = shares.copy()
+    if left is None:
+        return among
+    among = np.zeros(len(shares))
+    among[left] = shares[left]
+    if not among.any() and otherwise is not None:
+        among[left] = otherwise[left]
+    if not among.any():
+        among[left] = 1.0
+    among /= among.sum()
+    return among
+
+
 def _carried(shares: FloatArray, carried: Sequence[int | None], new: float | None = None) -> FloatArray:
     """Return the shares of other tasks; new ones get the mean of those that stay, or what is given."""
     kept = [float(shares[arm]) for arm in carried if arm is not None]
     mean = (sum(kept) / len(kept) if kept else 1.0) if new is None else new
-    moved = np.array([mean if arm is None else float(shares[arm]) for arm in carried])
-    total = float(moved.sum())
-    if not total > 0.0:
-        return np.full(len(moved), 1.0 / len(moved))
-    return moved if all(arm is not None for arm in carried) and len(kept) == len(shares) else moved / total
+    moved: FloatArray = np.array([mean if arm is None else float(shares[arm]) for arm in carried])
+    if not moved.any():
+        moved[:] = 1.0
+    if None in carried or len(kept) < len(shares):  # else they sum to 1 as they are
+        moved /= moved.sum()
+    return moved

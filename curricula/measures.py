@@ -1,16 +1,13 @@
-"""What a batch cost, which losses its draws had, and what they taught: the numbers that a meter asks for."""
+"""Which losses the draws of a step had, and what they taught: the numbers that a meter asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from curricula.checks import as_number
-from curricula.data.options import Cost
 from curricula.signals.base import Signal
-from curricula.signals.micro_batch import MicroBatch, slot_means
+from curricula.signals.micro_batch import MicroBatch
 from curricula.signals.probe import as_losses
 from curricula.signals.step import Step
 
@@ -19,29 +16,6 @@ _OF_THE_LAST_TIME = (
     "last time are known: define `curriculum_loss(self, batch, batch_idx)` in the module, which returns one loss per "
     "sample, a tensor of shape (batch,)"
 )
-
-
-def costs_of(cost: Cost, batch: Any, slots: int, batch_size: int | None) -> list[float]:
-    """Return the cost of each draw of a batch.
-
-    Args:
-        cost: from a batch to one number, or with several slots to one per sample.
-        batch: as the training step is given it.
-        slots: one per draw.
-        batch_size: samples of the batch; ``None`` if unknown.
-
-    Raises:
-        TypeError: if the cost is no number.
-        ValueError: if it is of another number of samples.
-    """
-    found: Any = cost(batch)
-    if slots == 1 or not isinstance(found, Tensor) or found.ndim != 1:
-        return [as_number("cost(batch)", found)] * slots
-    if batch_size is not None and len(found) != batch_size:
-        raise ValueError(
-            f"cost(batch) must be one number, or one per sample, shape ({batch_size},), got shape ({len(found)},)"
-        )
-    return slot_means(found, slots)
 
 
 def take_losses(micro: MicroBatch, outputs: Any, batch_size: int | None, *, repeated: bool) -> None:

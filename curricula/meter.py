@@ -12,10 +12,10 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim import Optimizer
 
+from curricula.account import Account
 from curricula.agreement import Outcome
-from curricula.data.options import Cost
 from curricula.manual_steps import ManualSteps, watch_by_hand
-from curricula.measures import costs_of, losses_of, progress_of, take_losses
+from curricula.measures import losses_of, progress_of, take_losses
 from curricula.signals.base import Signal
 from curricula.signals.kept_gradients import gradients_stay, overrides
 from curricula.signals.micro_batch import MicroBatch
@@ -34,7 +34,7 @@ class Meter:
         trainer: of either Lightning package.
         module: in training.
         signal: what counts as progress.
-        cost: from a batch to its cost, or ``None``.
+        account: what a batch costs.
         batch_size: samples of a batch; ``None`` if unknown.
         owner: the callback whose hooks call this.
         clock: runs while the signal measures.
@@ -46,7 +46,7 @@ class Meter:
         trainer: pl.Trainer,
         module: pl.LightningModule,
         signal: Signal,
-        cost: Cost | None,
+        account: Account,
         batch_size: int | None,
         *,
         owner: pl.Callback,
@@ -56,7 +56,7 @@ class Meter:
         self._trainer = trainer
         self._module = module
         self._signal = signal
-        self._cost = cost
+        self._account = account
         self._batch_size = batch_size
         self._owner = owner
         self._clock = clock
@@ -102,13 +102,14 @@ class Meter:
         if self._only_optimizer is not None:
             step.set_optimizer(self._only_optimizer)
 
-    def start_batch(self, batch: Any, batch_idx: int, draws: tuple[Draw, ...]) -> None:
+    def start_batch(self, batch: Any, batch_idx: int, draws: tuple[Draw, ...], samples: int | None) -> None:
         """Keep what is needed to measure the batch later.
 
         Args:
             batch: as the training step is given it.
             batch_idx: of the batch in its epoch.
             draws: this rank's, one per slot.
+            samples: of the batch on this rank; ``None`` where the batch alone can tell.
         """
         step, signal = self._in_hand(), self._signal
         if self._manual is not None:
@@ -117,8 +118,7 @@ class Meter:
         if self._watch is not None:
             self._watch.start_batch(new_draw=step.num_micro_batches == 0)
         micro = MicroBatch(batch, batch_idx, draws)
-        if self._cost is not None:
-            micro.costs = costs_of(self._cost, batch, len(draws), self._batch_size)
+        self._account.enter(micro, self._batch_size, samples)
         step.add(micro)
         if step.several:
             step.loss_scale = (1.0 if self._amp is None else self._amp.get_scale()) / step.accumulation
@@ -255,10 +255,13 @@ class Meter:
             with self._clock:
                 progress = progress_of(step, self._signal)
         self._stepped = False
-        costs = step.micro_batches.of_draws(lambda micro: micro.costs, unknown=1.0)
+        batches = step.micro_batches
+        costs = batches.of_draws(lambda micro: micro.costs, unknown=1.0)
+        spent = batches.sums(lambda micro: micro.spent)
+        samples = spent if self._account.cost is None else batches.sums(lambda micro: micro.samples)
         return [
-            Outcome(each if is_known else math.nan, cost, loss, stepped)
-            for each, is_known, cost, loss in zip(progress, known, costs, losses, strict=True)
+            Outcome(each if is_known else math.nan, cost, loss, stepped, *account)
+            for each, is_known, cost, loss, *account in zip(progress, known, costs, losses, spent, samples, strict=True)
         ]
 
     def check_loss(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from curricula.bandits.base import check_range
 from curricula.bandits.inversion import FloatArray
@@ -130,7 +131,8 @@ class Mixture:
             raise ValueError(f"sizes must be one finite number > 0 for each of {len(names)} tasks, got {sizes!r}")
         logs = np.log(numbers) / self.temperature
         shares: FloatArray = np.exp(logs - logs.max())
-        return shares / shares.sum()
+        shares /= shares.sum()
+        return shares
 
     def floors(self, names: Sequence[str]) -> FloatArray:
         """Return the least shares, shape ``(N,)``."""
@@ -149,19 +151,19 @@ class Mixture:
     def described(self) -> dict[str, Any]:
         """Return the options as plain containers, for checkpoints and logs."""
         prior = self.prior.to_dict() if isinstance(self.prior, Schedule) else self.prior
-        plain = {"prior": prior, "temperature": self.temperature, "strength": self.strength, "floor": self.floor}
-        plain |= {"cap": self.cap, "max_passes": self.max_passes, "warmup": self.warmup}
+        plain: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["prior"] = prior
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in plain.items()}
 
 
-def check_bounds(floors: FloatArray, caps: FloatArray, names: Sequence[str], left: FloatArray) -> None:
+def check_bounds(floors: FloatArray, caps: FloatArray, names: Sequence[str], left: npt.NDArray[np.bool_]) -> None:
     """Refuse floors and caps that cannot all be kept.
 
     Args:
         floors: shape ``(N,)``.
         caps: shape ``(N,)``.
         names: of the tasks.
-        left: shape ``(N,)``, of bool: which tasks are drawn.
+        left: shape ``(N,)``: which tasks are drawn.
 
     Raises:
         ValueError: which numbers conflict.
@@ -175,8 +177,8 @@ def check_bounds(floors: FloatArray, caps: FloatArray, names: Sequence[str], lef
         raise ValueError(f"the floors of {number} tasks sum to {least:g}, and shares sum to 1: make them smaller")
     if most < 1.0 - 1e-9:
         raise ValueError(
-            f"the caps of {number} tasks sum to {most:g}, and shares sum to 1: make them larger, or give fewer tasks a "
-            f"cap (one cap for all of {number} tasks is at least {1 / number:g})"
+            f"the caps of {number} task{'s'[: number != 1]} sum to {most:g}, and shares sum to 1: make them larger, or "
+            f"give fewer tasks a cap (one cap for all of {number} tasks is at least {1 / number:g})"
         )
 
 

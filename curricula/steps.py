@@ -7,9 +7,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from curricula.account import Account
 from curricula.agreement import Ranks
 from curricula.curriculum import Curriculum
-from curricula.data.options import Cost
 from curricula.manual_steps import ManualSteps
 from curricula.meter import Meter
 from curricula.signals.base import Signal
@@ -18,7 +18,7 @@ from curricula.teacher import Draw
 from curricula.tracking.loggers import Loggers
 from curricula.tracking.names import shortened
 from curricula.tracking.progress_bar import ProgressBarEntry
-from curricula.trainers import batches_per_draw
+from curricula.trainers import batches_per_draw, data_ranks
 
 
 class Steps:
@@ -29,7 +29,7 @@ class Steps:
         module: in training.
         curriculum: of the training, which has started.
         signal: what counts as progress.
-        cost: from a batch to its cost, or ``None``.
+        account: what a batch costs.
         owner: the callback whose hooks call this.
         figures: whether loggers are sent pictures.
     """
@@ -40,7 +40,7 @@ class Steps:
         module: pl.LightningModule,
         curriculum: Curriculum,
         signal: Signal,
-        cost: Cost | None,
+        account: Account,
         *,
         owner: pl.Callback,
         figures: bool,
@@ -53,14 +53,15 @@ class Steps:
         """This rank's draws of the batch in hand; empty before the first."""
         self.step: Step | None = None
         """The step of the batch in hand; ``None`` before the first batch."""
-        self._ranks = Ranks(trainer.world_size, module.device, separate=curriculum.independent)
+        copies = trainer.world_size // data_ranks(trainer)[1]
+        self._ranks = Ranks(trainer.world_size, module.device, separate=curriculum.independent, copies=copies)
         self._loggers = Loggers(trainer, curriculum.history, figures=figures)
         self._loggers.start(curriculum.teacher, signal)
         self.meter = Meter(
             trainer,
             module,
             curriculum.measured,
-            cost,
+            account,
             curriculum.loader.batch_size,
             owner=owner,
             clock=self._loggers.signal_time,
@@ -109,7 +110,7 @@ class Steps:
         if draws not in self._draws:
             self._draws.append(draws)
         self.draws = curriculum.loader.own_draws(draws)
-        self.meter.start_batch(batch, batch_idx, self.draws)
+        self.meter.start_batch(batch, batch_idx, self.draws, curriculum.loader.claimed_samples)
 
     def _continues(self, step: Step, draws: tuple[Draw, ...], batch_idx: int) -> bool:
         """Tell whether a batch is a further one of the step in hand."""
@@ -140,6 +141,7 @@ class Steps:
         if ledger.teacher.updates == 0:
             self.meter.check_loss()
         if not all(outcome.stepped for outcome in outcomes):
+            ledger.spend(self._all_draws(), outcomes)
             self.abandon()
             return
         rewards = ledger.reward(self._all_draws(), outcomes, nothing_trained=self.meter.nothing_trained)

@@ -99,8 +99,9 @@ class Teacher:
     def probabilities(self) -> FloatArray:
         """Return a copy of the policy that is drawn from, shape ``(number of tasks,)``, with 0 for removed tasks."""
         if not self._drawn.stands_between:
-            return self.bandit.probabilities().copy()
-        return self._drawn.of(self.bandit.probabilities(), self._step, self.spent)
+            policy: FloatArray = self.bandit.probabilities().copy()
+            return policy
+        return self._drawn.of(self.bandit, self._step, self.spent)
 
     def prior(self) -> dict[str, float]:
         """Return the shares that the mixture has without the bandit, by task; uniform ones without a mixture."""
@@ -413,7 +414,7 @@ class Teacher:
         arms: list[int] = []
         probabilities: list[float] = []
         for number in numbers.tolist():
-            policy = self._drawn.of(self.bandit.probabilities(), self._step, self.spent, without=gone)
+            policy = self._drawn.of(self.bandit, self._step, self.spent, without=gone)
             arm = invert(policy, number)
             arms.append(arm)
             probabilities.append(float(policy[arm]))

@@ -74,7 +74,7 @@ def ours(file):
     spans = [(at["combined_loader"], at["epoch_loop.state_dict"]), (at["CurriculumCallback"], at["optimizer_states"])]
     places = [first + place for begin, end in spans for place in range(begin, end)]
     tensors = [text for text, place in texts if spans[1][0] < place < spans[1][1] and text.isdigit()]
-    assert len(tensors) == 4
+    assert len(tensors) == 8
     for tensor in tensors:
         begin, size = start[f"data/{tensor}"]
         places += range(begin, begin + size)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from curricula import CurriculumCallback, CurriculumLoader, Mixture, Teacher
 from curricula.bandits import FixedPolicy
+from curricula.data.faults import TaskError
 from curricula.signals import PredictionGain
 from tests.models import Linear, trainer
 from tests.test_several_draws_resumed import PerSample
@@ -116,6 +117,22 @@ def test_streams_with_a_length_have_passes_and_those_without_are_refused():
     little = CurriculumLoader({"a": [1.0] * 10, "b": [2.0] * 10}, batch_size=8, steps_per_epoch=5, drop_last=True)
     with pytest.raises(ValueError, match=r"max_passes=0\.5 of task 'a' has no room for a single draw"):
         little.attach(Teacher(little.names, mixture=Mixture(max_passes=0.5)))
+
+
+class Broken(torch.utils.data.Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        raise OSError("unreadable")
+
+
+def test_a_task_that_the_caps_do_not_let_go_is_not_dropped():
+    tasks = {"broken": Broken(), "other": TensorDataset(torch.zeros(8, 2))}
+    loader = CurriculumLoader(tasks, batch_size=4, steps_per_epoch=20, on_error="drop")
+    loader.attach(Teacher(loader.names, mixture=Mixture(cap={"other": 0.6})))
+    with pytest.raises(TaskError, match="it cannot be dropped, since the caps of 1 task sum to 0"):
+        list(loader)
 
 
 def test_an_own_loop_ends_with_the_passes_and_a_further_epoch_is_refused():

@@ -95,6 +95,27 @@ def test_a_schedule_changes_the_prior_by_steps_and_by_cost():
     assert by_cost.spent == 180.0
 
 
+def regret(prior, strength, steps=1500):
+    """Return the regret per step where one of three arms of ten is the best, another one in each third of the run."""
+    names = [str(arm) for arm in range(10)]
+    mixture = Mixture(prior=dict(zip(names, prior, strict=True)), strength=strength)
+    teacher = Teacher(names, scaler=Raw(), seed=1, horizon=steps, mixture=mixture)
+    numbers, lost = np.random.default_rng(2).random(steps), 0
+    for step in range(steps):
+        draw, best = teacher.draw(), 3 * step // steps
+        lost += draw.arm != best
+        teacher.reward(draw, 1.0 if numbers[step] < (0.9 if draw.arm == best else 0.1) else -1.0)
+    return 0.8 * lost / steps
+
+
+def test_a_good_prior_makes_the_bandit_better_and_a_bad_one_leaves_it_better_than_a_static_mixture():
+    good, neutral, bad = [0.8 / 3] * 3 + [0.2 / 7] * 7, [0.1] * 10, [0.05 / 3] * 3 + [0.95 / 7] * 7
+    learned = [regret(prior, 1.0) for prior in (good, neutral, bad)]
+    static = [regret(prior, 0.0) for prior in (good, neutral, bad)]
+    assert learned[0] < learned[1] < learned[2] < static[1] < static[2]
+    assert learned[0] < static[0]
+
+
 # Limits
 
 

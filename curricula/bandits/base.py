@@ -91,6 +91,25 @@ class Bandit(ABC):
         """Return the probability of one arm, the very number that :meth:`probabilities` has for it."""
         return float(self.probabilities()[arm])
 
+    def probabilities_among(self, arms: Sequence[int]) -> FloatArray:
+        """Return the policy where only some arms can be drawn, as where tasks were removed.
+
+        By default those arms share what the others have, in proportion to their own probability, and evenly where
+        they have none. A policy that would choose one of the others has to choose anew: say so here.
+
+        Args:
+            arms: that can be drawn, at least one, in increasing order.
+
+        Returns:
+            Shape ``(num_arms,)``, sums to 1, 0 for the other arms; the caller may write to it.
+        """
+        policy = np.zeros(self.num_arms)
+        policy[arms] = self.probabilities()[arms]
+        if not policy.any():
+            policy[arms] = 1.0
+        policy /= policy.sum()
+        return policy
+
     def draw(self, rng: np.random.Generator) -> int:
         """Draw an arm from :meth:`probabilities` by inverting the distribution function with one uniform number."""
         if not self.num_arms:

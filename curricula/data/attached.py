@@ -131,7 +131,7 @@ class AttachedLoader(ResumableLoader):
     @property
     def arrived(self) -> tuple[Draw, ...] | None:
         """Draws of the newest batch that was delivered and not yet claimed; ``None`` if there is none."""
-        return self._delivered[-1] if self._delivered else None
+        return self._delivered[-1][0] if self._delivered else None
 
     def claim(self) -> tuple[Draw, ...]:
         """Return the draws of the oldest batch that was delivered and not yet claimed.
@@ -148,7 +148,8 @@ class AttachedLoader(ResumableLoader):
                 'in a CombinedLoader of mode "max_size" after the end of the CurriculumLoader (use "max_size_cycle" or '
                 '"min_size"), or two callbacks claim the same batch'
             )
-        return self._delivered.popleft()
+        draws, self.claimed_samples = self._delivered.popleft()
+        return draws
 
     def own_draws(self, draws: tuple[Draw, ...]) -> tuple[Draw, ...]:
         """Return those of the draws that :meth:`claim` gave whose samples are on this rank, in the order of the slots.
@@ -186,8 +187,14 @@ class AttachedLoader(ResumableLoader):
             raise _told(error, text) from error.__cause__
         try:
             self.teacher.remove_task(draw.task)
-        except ValueError:
-            text = f"{text}; no other task is left: every other one was dropped"
+        except ValueError as refused:
+            last = len(self.teacher.removed) == len(self.names) - 1
+            why = (
+                "no other task is left: every other one was dropped"
+                if last
+                else f"it cannot be dropped, since {refused}"
+            )
+            text = f"{text}; {why}"
             raise _told(error, text) from error.__cause__
         _log.warning("%s; the task is dropped, and the others share its probability", text)
         self._plan.put_back_all_but(draws)
@@ -221,8 +228,8 @@ class AttachedLoader(ResumableLoader):
         self._steps = self.steps_per_epoch
         self._pool.begin_epoch(cursor.epoch)
 
-    def _note(self, draws: Draws) -> None:
-        self._delivered.append(draws)
+    def _note(self, draws: Draws, samples: int | None) -> None:
+        self._delivered.append((draws, samples))
         if len(self._delivered) > 16:  # nobody claims them: there is no callback
             self._delivered.popleft()
 

@@ -134,6 +134,10 @@ class ChangingLoader(AttachedLoader):
         """
         return self._sources.sizes()
 
+    def known_sizes(self) -> dict[str, int]:
+        """Return the number of samples of each task that tells it, by name; of ready batches nobody knows."""
+        return self._sources.known_sizes()
+
     @property
     def seconds_per_batch(self) -> dict[str, float]:
         """Mean seconds that a batch of each task took to be read here, without the longest; NaN for fewer than two."""

@@ -64,6 +64,18 @@ class Delivery:
             self._warn(draw.arm, error)
         return batch
 
+    def num_samples(self) -> int | None:
+        """Return the samples of the oldest batch on its way, on this process; ``None`` for a ready batch."""
+        plan, sources = self._plan, self._sources
+        if self.dataset is not None or sources.batch_size is None:
+            return sources.batch_size
+        draws, place = plan.cursor.in_flight[0], plan.own_places.start
+        arm = draws[place].arm
+        if arm not in sources.maps:
+            return sources.batch_size if sources.gives_samples(arm) else None
+        visit = plan.cursor.visits[arm] + sum(draw.arm == arm for draw in draws[:place])
+        return sources.maps[arm].num_samples(visit, plan.share.world_size, plan.limit)
+
     def in_hand(self) -> dict[int, str]:
         """Return the task that each worker process was reading last, by the place of its batch in the plan.
 

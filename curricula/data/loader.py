@@ -240,7 +240,8 @@ class CurriculumLoader(ChangingLoader):
                     self._give_up(error)
                     batches = self._planned()  # what was read ahead was planned with the task
                 else:
-                    self._note(plan.deliver())
+                    samples = self._delivery.num_samples()
+                    self._note(plan.deliver(), samples)
                     yield batch
         except Exception as error:
             told = self._pool.told(error, batches)

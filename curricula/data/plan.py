@@ -141,7 +141,7 @@ class Plan:
             return None
         if number > 1 or self._quotas:
             return teacher.draw_all(number, quotas=self._quotas, rewarded=self.rewarded, left=left)
-        draws = (teacher.draw(left),)
+        draws = (teacher.draw() if left is None else teacher.draw(left),)
         if not self.rewarded:
             self._discard(draws)
         return draws
@@ -165,8 +165,11 @@ class Plan:
 
     def is_over(self, hooks: Hooks) -> bool:
         """Tell whether all that may be drawn was delivered, since the tasks have used up their passes."""
-        cursor, micro_batches = self.cursor, max(1, hooks.micro_batches())
-        if not self.most_visits or cursor.in_flight or cursor.undelivered or cursor.position % micro_batches:
+        cursor = self.cursor
+        if not self.most_visits or cursor.in_flight or cursor.undelivered:
+            return False
+        micro_batches = max(1, hooks.micro_batches())
+        if cursor.position % micro_batches:
             return False
         left = self._left(cursor.visits, 1 if self._redraws else micro_batches)
         number = self.draws_per_step * (micro_batches if self._redraws else 1)

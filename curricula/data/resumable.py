@@ -23,7 +23,9 @@ class ResumableLoader:
     _sources: Sources
     _plan: Plan
     _own_teacher: Teacher
-    _delivered: deque[Draws]
+    _delivered: deque[tuple[Draws, int | None]]
+    claimed_samples: int | None
+    """Samples on this rank of the batch that was claimed last; ``None`` where the batch alone can tell."""
     _waiting: dict[str, Any] | None  # a state of other tasks, until somebody says that these are meant
     _resumed: bool
 
@@ -96,5 +98,6 @@ class ResumableLoader:
         self._resumed = False
         self._waiting = None
         self._delivered = deque()
+        self.claimed_samples = None
         self.samples.load_state([])
         self._sources.rewind()

@@ -26,11 +26,13 @@ class MicroBatch:
         start: what the training step started from; ``None`` where nothing is run again.
         loss: of the training step.
         losses: of the samples at the old parameters, shape ``(batch,)``; ``None`` where they are not known.
-        costs: one per draw.
+        costs: what the progress of each draw is divided by.
+        spent: what each draw has cost, in the unit of the account.
+        samples: number of samples of each draw; NaN where unknown.
         no_losses: why :attr:`losses` is ``None``, and what to do.
     """
 
-    __slots__ = ("batch", "batch_idx", "costs", "draws", "loss", "losses", "no_losses", "start")
+    __slots__ = ("batch", "batch_idx", "costs", "draws", "loss", "losses", "no_losses", "samples", "spent", "start")
 
     def __init__(self, batch: Any, batch_idx: int, draws: tuple[Draw, ...]) -> None:
         self.batch = batch
@@ -40,6 +42,7 @@ class MicroBatch:
         self.loss: Tensor | float | None = None
         self.losses: Tensor | None = None
         self.costs = [1.0] * len(draws)
+        self.spent = self.samples = [math.nan] * len(draws)
         self.no_losses = f"a batch with samples of several draws needs one loss per sample: {ONE_LOSS_PER_SAMPLE}"
 
     def begin(self, start: Moment) -> None:
@@ -164,6 +167,18 @@ class MicroBatches:
             for draw, value in zip(batch.draws, values(batch), strict=True):
                 found[draw.id].append(value)
         return [mean(several) if several else unknown for several in found.values()]
+
+    def sums(self, values: Callable[[MicroBatch], list[float]]) -> list[float]:
+        """Return a number for each draw: the sum over its batches.
+
+        Args:
+            values: from a batch to the numbers of its draws.
+        """
+        found = dict.fromkeys((draw.id for draw in self.draws), 0.0)
+        for batch in self._batches:
+            for draw, value in zip(batch.draws, values(batch), strict=True):
+                found[draw.id] += value
+        return list(found.values())
 
     def clear(self) -> None:
         """Let go of the batches; the loss stays."""

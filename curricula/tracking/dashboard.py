@@ -21,12 +21,15 @@ _PLOTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("Share of the time spent on the signal", ("signal_time_share",)),
     ("Steps that taught the curriculum nothing", ("skipped",)),
+    ("Cost so far", ("total_cost",)),
 )
 _MEDIA = (
     ("Policy over time", "policy"),
     ("Loss by task", "losses"),
     ("Reward by task", "rewards"),
-    ("Draws by task", "draws"),
+    ("Share of the draws by task", "draws"),
+    ("Share of the cost by task", "costs"),
+    ("Loss by task against its own cost", "learning"),
     ("Syllabus", "syllabus"),
     ("Policy on the grid of the tasks", "grid"),
 )

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from curricula.tracking.curves import Comparison
 from curricula.tracking.history import CurriculumHistory
+from curricula.tracking.summary import costs_differ, has_cost
 from curricula.tracking.words import (
     comparison_words,
+    costs_words,
     draws_words,
+    learning_words,
     losses_words,
     policy_words,
     quantiles_words,
@@ -89,6 +92,7 @@ def _charts_of_run(history: CurriculumHistory) -> list[dict[str, Any]]:
             "policy is uniform, 1 when a single task is drawn.",
             policy_words(history),
             charts.policy_chart(history),
+            history,
         ),
         _chart(
             "The syllabus as a map",
@@ -113,18 +117,22 @@ def _charts_of_run(history: CurriculumHistory) -> list[dict[str, Any]]:
             "The loss on the batches of each task, as they came.",
             losses_words(history),
             charts.losses_chart(history),
+            history,
         ),
         _chart(
-            "Steps by task",
+            "Draws by task",
             "What was drawn, part by part of the run; the policy above is what was likely.",
             draws_words(history),
             charts.draws_chart(history),
+            history,
         ),
+        *_charts_of_cost(history),
         _chart(
             "Rewards by task",
             "Where the bandit found progress: 1 is the best of recent steps, -1 the worst.",
             rewards_words(history),
             charts.rewards_chart(history),
+            history,
         ),
         _chart(
             "Progress and reward",
@@ -132,19 +140,56 @@ def _charts_of_run(history: CurriculumHistory) -> list[dict[str, Any]]:
             "over [-1, 1].",
             quantiles_words(history),
             charts.quantiles_chart(history),
+            history,
         ),
     ]
     return found
 
 
-def _chart(title: str, caption: str, words: str, figure: go.Figure) -> dict[str, Any]:
+def _charts_of_cost(history: CurriculumHistory) -> list[dict[str, Any]]:
+    from curricula.tracking import charts
+
+    found = []
+    if costs_differ(history):
+        found.append(
+            _chart(
+                "Cost by task",
+                "What the draws of each task cost, part by part of the run: not all cost alike.",
+                costs_words(history),
+                charts.costs_chart(history),
+                history,
+            )
+        )
+    if has_cost(history):
+        found.append(
+            _chart(
+                "Losses by task against their own cost",
+                "The loss on the batches of each task, by what was spent on the task itself. A line that ends early "
+                "is a task that got little.",
+                learning_words(history),
+                charts.learning_chart(history),
+            )
+        )
+    return found
+
+
+def _chart(
+    title: str, caption: str, words: str, figure: go.Figure, over_time: CurriculumHistory | None = None
+) -> dict[str, Any]:
     # The heading stands in the page; the template comes from the page's theme.
     figure.update_layout(title=None, template=None, margin_t=max(30, figure.layout.margin.t - 30))
     specification = _escaped(figure.to_json(engine="json"))
+    from curricula.tracking.charts.cost import cost_changes
+
+    moves = over_time is not None and has_cost(over_time) and len(figure.data) > 0
+    if over_time is not None and moves:
+        changes = json_for_page(cost_changes(figure, over_time))
+        specification = f'{{"cost":{changes},{specification[1:]}'
     return {
         "title": title,
         "caption": caption,
         "words": words,
         "height": figure.layout.height,
         "specification": specification,
+        "has_cost": moves,
     }

@@ -4,6 +4,7 @@
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   const read = (id) => document.getElementById(id).textContent;
   const theme = JSON.parse(read("theme"));
+  const againstCost = document.getElementById("against-cost"); // where a run has a cost
   const config = {
     responsive: true,
     displaylogo: false,
@@ -39,7 +40,11 @@
 
   const draw = async (chart) => {
     try {
-      const { data, layout } = JSON.parse(coloured(read(chart.id + "-data")));
+      const { data, layout, cost } = JSON.parse(coloured(read(chart.id + "-data")));
+      if (cost && againstCost?.checked) {
+        data.forEach((trace, place) => Object.assign(trace, cost.data[place]));
+        Object.assign(layout, cost.layout);
+      }
       const slider = layout.sliders?.[0];
       delete layout.sliders;
       layout.template = scheme.matches ? theme.dark : theme.light;
@@ -59,5 +64,6 @@
   };
 
   scheme.addEventListener("change", drawAll);
+  againstCost?.addEventListener("change", drawAll);
   drawAll();
 })();

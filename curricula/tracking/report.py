@@ -16,7 +16,7 @@ from curricula.tracking.checks import check_groups, check_history
 from curricula.tracking.curves import Comparison
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.panels import json_for_page, panels
-from curricula.tracking.summary import leading, peak_steps, shares
+from curricula.tracking.summary import cost_shares, has_cost, leading, peak_steps, shares
 from curricula.tracking.whole_files import written_whole
 from curricula.tracking.words import facts
 
@@ -117,9 +117,11 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
     template, script = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _FILES)
     library = get_plotlyjs()
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    contents = [_content(section) for section in sections]
     page = environment.from_string(template).render(
         title=title,
-        sections=[_content(section) for section in sections],
+        sections=contents,
+        has_cost=any(chart["has_cost"] for content in contents for chart in content["charts"]),
         theme=json_for_page({"colours": ON_DARK, "light": _theme(**_LIGHT), "dark": _theme(**_DARK)}),
         hashes=[_hash(library), _hash(script)],
         script=script,
@@ -132,14 +134,18 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
 
 
 def task_table(history: CurriculumHistory) -> list[dict[str, str]]:
-    """Return a row per task: steps, share, first and last loss, step of the highest probability."""
+    """Return a row per task: draws, cost and passes where they are known, losses, step of the highest probability."""
     share, peaks, draws = shares(history), peak_steps(history), history.draws
+    costs, passes = cost_shares(history), history.passes
+    any_passes = bool(np.isfinite(passes).any())
     first, last = history.first_losses, history.last_losses
     return [
         {
             "task": name + (" (target)" if name == history.target else ""),
-            "steps": f"{draws[arm]:,}",
-            "share": f"{share[arm]:.1%}",
+            "draws": f"{draws[arm]:,}",
+            "share of draws": f"{share[arm]:.1%}",
+            **({"share of cost": f"{costs[arm]:.1%}"} if has_cost(history) else {}),
+            **({"passes": f"{passes[arm]:,.1f}" if np.isfinite(passes[arm]) else "–"} if any_passes else {}),
             "first loss": _number(first[arm]),
             "last loss": _number(last[arm]),
             "most probable at step": "–" if np.isnan(peaks[arm]) else f"{peaks[arm]:,.0f}",
@@ -173,7 +179,7 @@ def _task_tables(history: CurriculumHistory) -> list[dict[str, Any]]:
         named = ", the target among them" if history.target in history.tasks else ""
         note = (
             f"The {len(kept)} most practised of {len(rows):,} tasks{named}; the other {len(others):,}, with "
-            f"{left_out:.0%} of the steps, are left out here."
+            f"{left_out:.0%} of the draws, are left out here."
         )
     return [_table("Tasks", [rows[arm] for arm in kept], note)]
 

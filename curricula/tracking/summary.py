@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,8 +18,34 @@ FAVOURED = 1.5
 
 
 def shares(history: CurriculumHistory) -> FloatArray:
-    """Return each task's share of the steps, shape ``(N,)``, all 0 before the first."""
+    """Return each task's share of the draws, shape ``(N,)``, all 0 before the first."""
     return np.asarray(history.draws / max(1, history.draws.sum()), dtype=np.float64)
+
+
+def has_cost(history: CurriculumHistory) -> bool:
+    """Return whether it is known what the run has cost, and that is not nothing."""
+    return math.isfinite(history.total_cost) and history.total_cost > 0
+
+
+def cost_shares(history: CurriculumHistory) -> FloatArray:
+    """Return each task's share of the cost, shape ``(N,)``, NaN where the cost of the run is not known."""
+    return np.asarray(history.costs / (history.total_cost if has_cost(history) else math.nan), dtype=np.float64)
+
+
+def costs_differ(history: CurriculumHistory) -> bool:
+    """Return whether the cost is known, and a task's share of it is not its share of the draws within a thousandth."""
+    return has_cost(history) and not np.allclose(cost_shares(history), shares(history), rtol=0, atol=1e-3)
+
+
+def cost_axis(history: CurriculumHistory) -> tuple[FloatArray, FloatArray]:
+    """Return recorded steps and what the run had cost before each of them, increasing; the end of the run is the last.
+
+    Args:
+        history: whose cost is known.
+    """
+    steps, first = np.unique(history.column("step"), return_index=True)
+    before = (history.column("total_cost") - history.column("cost"))[first]
+    return np.append(steps, history.steps), np.append(before, history.total_cost)
 
 
 def effective_numbers(history: CurriculumHistory) -> FloatArray:
@@ -98,12 +125,18 @@ def binned_quantiles(history: CurriculumHistory, column: str, bins: int, quantil
     return found
 
 
-def binned_shares(history: CurriculumHistory, bins: int) -> FloatArray:
-    """Return each task's share of the recorded steps in equal parts of the run, shape ``(N, bins)``; columns sum to 1.
+def binned_shares(history: CurriculumHistory, bins: int, column: str | None = None) -> FloatArray:
+    """Return each task's share of the recorded draws in equal parts of the run, shape ``(N, bins)``; columns sum to 1.
 
-    NaN in a part without a recorded step.
+    NaN in a part without a recorded draw.
+
+    Args:
+        history: of any length.
+        bins: at least 1.
+        column: share of the sum of this column, such as ``"cost"``, in place of the number of draws.
     """
-    counts = _sums(history, np.ones(len(history.column("step"))), bins)[1]
+    values = np.ones(len(history.column("step"))) if column is None else history.column(column)
+    counts = _sums(history, values, bins)[0]
     total = counts.sum(axis=0)
     with np.errstate(invalid="ignore"):
         return np.asarray(counts / np.where(total > 0, total, np.nan), dtype=np.float64)

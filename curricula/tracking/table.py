@@ -13,7 +13,7 @@ import numpy as np
 
 from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
-from curricula.tracking.summary import peak_steps, shares
+from curricula.tracking.summary import cost_shares, peak_steps, shares
 from curricula.tracking.whole_files import written_whole
 
 SUFFIXES = (".csv", ".parquet")
@@ -37,12 +37,20 @@ def policy_columns(history: CurriculumHistory) -> dict[str, Any]:
 
 
 def task_columns(history: CurriculumHistory) -> dict[str, Any]:
-    """Return a row per task: ``task``, ``arm``, ``draws``, ``share``, ``first_loss``, ``last_loss``, ``peak_step``."""
+    """Return a row per task.
+
+    ``task``, ``arm``, ``draws``, ``share``, ``cost``, ``cost_share``, ``samples``, ``passes``, ``first_loss``,
+    ``last_loss``, ``peak_step``.
+    """
     return {
         "task": list(history.tasks),
         "arm": np.arange(len(history.tasks), dtype=np.int64),
         "draws": history.draws,
         "share": shares(history),
+        "cost": history.costs,
+        "cost_share": cost_shares(history),
+        "samples": history.samples,
+        "passes": history.passes,
         "first_loss": history.first_losses,
         "last_loss": history.last_losses,
         "peak_step": peak_steps(history),
@@ -83,7 +91,7 @@ def write_table(history: CurriculumHistory, path: str | Path, *, table: str = "s
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_table(CurriculumHistory(["easy", "hard"]), f"{folder}/history.csv").read_text().strip()
-        'step,task,arm,probability,progress,reward,loss'
+        'step,task,arm,probability,progress,reward,loss,cost,task_cost,total_cost'
     """
     check_history(history)
     path = Path(path)

@@ -10,7 +10,7 @@ import numpy as np
 from curricula.tracking.curves import Comparison, median_reached
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.names import counted, shortened
-from curricula.tracking.summary import effective_numbers, peak_steps, shares
+from curricula.tracking.summary import cost_shares, effective_numbers, has_cost, peak_steps, shares
 
 _NAMED = 3
 """Tasks named in a sentence."""
@@ -26,13 +26,15 @@ def facts(history: CurriculumHistory) -> dict[str, str]:
     found = {"tasks": f"{len(history.tasks):,}", "optimiser steps": f"{history.steps:,}"}
     if history.target is not None:
         found["target"] = shortened(history.target, 32)
+    if has_cost(history):
+        found["cost"] = cost_words(history)
     numbers = effective_numbers(history)
     if len(numbers):
         found["effective tasks at the end"] = f"{numbers[-1]:.1f}"
         found["effective tasks, median"] = f"{np.median(numbers):.1f}"
         share = shares(history)
         most = int(share.argmax())
-        found["most practised"] = f"{shortened(history.tasks[most], 32)} ({share[most]:.0%})"
+        found["most practised"] = f"{shortened(history.tasks[most], 32)} ({share[most]:.0%} of the draws)"
         found["tasks never drawn"] = f"{int((history.draws == 0).sum()):,}"
     return found
 
@@ -82,12 +84,36 @@ def rewards_words(history: CurriculumHistory) -> str:
 
 
 def draws_words(history: CurriculumHistory) -> str:
-    """Return a sentence about the steps by task."""
+    """Return a sentence about the draws by task."""
     share = shares(history)
     named = ", ".join(
         f"{shortened(history.tasks[arm], 32)} {share[arm]:.0%}" for arm in np.argsort(-share, kind="stable")[:_NAMED]
     )
-    return f"Share of the steps that each task got, over time. Most over the whole run: {named}."
+    return f"Share of the draws that each task got, over time. Most over the whole run: {named}."
+
+
+def cost_words(history: CurriculumHistory) -> str:
+    """Return what a run has cost, whose cost is known."""
+    text = f"{history.total_cost:,.0f}" if history.total_cost >= 100 else f"{history.total_cost:.3g}"
+    return text if history.unit == "cost" else f"{text} {shortened(history.unit, 32)}"
+
+
+def costs_words(history: CurriculumHistory) -> str:
+    """Return a sentence about the cost by task."""
+    if not has_cost(history):
+        return "The cost is not known."
+    share = cost_shares(history)
+    named = ", ".join(
+        f"{shortened(history.tasks[arm], 32)} {share[arm]:.0%}" for arm in np.argsort(-share, kind="stable")[:_NAMED]
+    )
+    return f"Share of the cost that each task had, over time; {cost_words(history)} in all. Most: {named}."
+
+
+def learning_words(history: CurriculumHistory) -> str:
+    """Return a sentence about what tasks learned by what they cost."""
+    if not has_cost(history):
+        return "The cost is not known."
+    return f"Training loss of each task against its own cost. {losses_words(history).partition('. ')[2]}".strip()
 
 
 def quantiles_words(history: CurriculumHistory) -> str:

@@ -82,7 +82,7 @@ def test_many_tasks_are_rows_of_a_map():
 
 def test_of_a_thousand_tasks_the_most_practised_have_rows_and_the_others_share_one():
     history = staircase(1000, steps=500, target="task 999")
-    history._counts[999] = 0
+    history._tallies.draws[999] = 0
     trace = heat(policy_chart(history))
     kept, others = leading(history, 199)
     assert trace.z.shape[0] == len(trace.y) == 200

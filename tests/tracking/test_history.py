@@ -159,8 +159,8 @@ def test_a_history_of_other_tasks_or_of_another_format_is_refused():
     state = filled(3).state_dict()
     with pytest.raises(ValueError, match=r"is of the tasks \['a', 'b'\], not of \['a', 'c'\]"):
         CurriculumHistory(["a", "c"]).load_state_dict(state)
-    with pytest.raises(ValueError, match="has format 2, this version of curricula reads 1"):
-        CurriculumHistory(["a", "b"]).load_state_dict({**state, "curriculum_history": 2})
+    with pytest.raises(ValueError, match="has format 3, this version of curricula reads 1 to 2"):
+        CurriculumHistory(["a", "b"]).load_state_dict({**state, "curriculum_history": 3})
 
 
 def test_a_step_without_loss_is_kept_as_unknown():

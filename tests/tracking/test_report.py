@@ -115,7 +115,7 @@ def test_many_tasks_are_left_out_of_the_table_and_counted(tmp_path):
 
 def test_the_target_is_in_the_table_however_little_it_was_practised(tmp_path):
     history = staircase(100, steps=500, target="task 99")
-    history._counts[99] = 0
+    history._tallies.draws[99] = 0
     page = read(write_report(tmp_path / "page.html", [Section("A run", history=history)]))
     assert len(page.every("tr")) == 1 + 40
     assert "task 99 (target)" in page.text
@@ -136,7 +136,7 @@ def test_a_page_of_many_runs_stays_small(tmp_path):
 def test_the_table_of_tasks_in_numbers():
     row = task_table(staircase(3, steps=200, target="task 2"))[2]
     assert row["task"] == "task 2 (target)"
-    assert set(row) == {"task", "steps", "share", "first loss", "last loss", "most probable at step"}
+    assert set(row) == {"task", "draws", "share of draws", "first loss", "last loss", "most probable at step"}
     assert row["first loss"] == "1"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
@@ -33,6 +34,7 @@ class Sources:
         presharded: as in :class:`~curricula.CurriculumLoader`.
 
     Attributes:
+        batch_size: samples per batch and rank; ``None`` for ready batches.
         names: of the tasks, in the order of the arms.
         tasks: by name.
         maps: orders of the map-style tasks, by arm.
@@ -58,7 +60,7 @@ class Sources:
     ) -> None:
         self.tasks = dict(tasks)
         self.names = tuple(self.tasks)
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._slots = draws_per_batch
         self._shuffle = shuffle
         self._drop_last = drop_last
@@ -75,7 +77,7 @@ class Sources:
             self._open(arm, name, task)
 
     def _open(self, arm: int, name: str, task: Task) -> None:
-        size = self._batch_size
+        size = self.batch_size
         if self._slots > 1:
             check_slots(name, task, size and size // self._slots, self._slots)
         if is_map_style(task):
@@ -92,14 +94,14 @@ class Sources:
 
     def gives_samples(self, arm: int) -> bool:
         """Tell whether a task gives single samples where a batch has several slots, and not ready batches."""
-        return self._batch_size is not None and gives_samples(self.tasks[self.names[arm]])
+        return self.batch_size is not None and gives_samples(self.tasks[self.names[arm]])
 
     @property
     def slot_size(self) -> int:
         """Samples of a draw on one process; 0 where no task is read by index and the batches are ready ones."""
-        if self._batch_size is None:
+        if self.batch_size is None:
             return min(1, len(self.maps))
-        return self._batch_size // self._slots
+        return self.batch_size // self._slots
 
     def follow_processes(self, share: Share) -> None:
         """Tell the streams how many processes read, and warn of those that seem to split themselves."""
@@ -173,6 +175,17 @@ class Sources:
         """
         data = {name: task.dataset if isinstance(task, DataLoader) else task for name, task in self.tasks.items()}
         return [float(length_of(name, source, "sizes")) for name, source in data.items()]
+
+    def known_sizes(self) -> dict[str, int]:
+        """Return the number of samples of each task that tells it, by name."""
+        found = {}
+        for name, task in self.tasks.items():
+            ready = task.batch_sampler is None if isinstance(task, DataLoader) else self.batch_size is None
+            data: Any = task.dataset if isinstance(task, DataLoader) else task
+            if not ready and (gives_samples(task) or isinstance(task, DataLoader)):
+                with suppress(Exception):  # a dataset of the user's may answer with any error
+                    found[name] = len(data)
+        return found
 
     def follow_sizes(self, visits: list[int], left_out: Any, world_size: int, *, shrink_only: bool) -> bool:
         """Look at the sizes of the map-style tasks as they are now, and tell whether one has changed.

@@ -137,6 +137,14 @@ class MapSource:
         rows += [order[k % self.size] for k in range(missing)]
         return rows[rank::world_size]
 
+    def num_samples(self, visit: int, world_size: int, limit: int | None) -> int:
+        """Return the number of samples of each rank's part of the batch of visit ``visit``, limited as it is read."""
+        if limit is not None:
+            visit = self.limited(visit, limit, world_size)
+        total = self.batch_size * world_size
+        position = self._divided(visit, self.batches_per_pass(world_size))[1]
+        return -(-min(total, self.size - position * total) // world_size)
+
     def _of_pass(self, number: int) -> Sequence[int]:
         if number != self._pass:
             self._pass = number

@@ -1,4 +1,4 @@
-"""Every task over time: its loss, its reward, its share of the steps."""
+"""Every task over time: its loss, its reward, its share of the draws."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def rewards_chart(history: CurriculumHistory) -> go.Figure:
 
 
 def draws_chart(history: CurriculumHistory) -> go.Figure:
-    """Draw each task's share of the steps over time: what was drawn, where the policy is what was likely.
+    """Draw each task's share of the draws over time: what was drawn, where the policy is what was likely.
 
     Args:
         history: without a step, the chart says so.
@@ -101,11 +101,18 @@ def draws_chart(history: CurriculumHistory) -> go.Figure:
     check_history(history)
     if not history.steps:
         return says("no step was recorded")
-    title = "Steps spent on each task"
+    return share_chart(history, None, "Share of the draws of each task", "share of draws")
+
+
+def share_chart(history: CurriculumHistory, column: str | None, title: str, what: str) -> go.Figure:
+    """Draw each task's share of the sum of a column over time; ``None``: of the draws.
+
+    Few tasks are bars that fill up to 1, many are the rows of a map.
+    """
     if len(history.tasks) > FEW:
-        shares = binned_shares(history, min(60, _parts(history)))
-        return _map(history, shares, title, "share of steps", means=_mean, percent=True)
-    shares = binned_shares(history, min(40, _parts(history)))
+        shares = binned_shares(history, min(60, _parts(history)), column)
+        return _map(history, shares, title, what, means=_mean, percent=True)
+    shares = binned_shares(history, min(40, _parts(history)), column)
     edges = part_edges(history, shares.shape[1])
     figure = new_chart(title, 360)
     for arm, name in enumerate(labels(history.tasks, history.target)):
@@ -118,7 +125,7 @@ def draws_chart(history: CurriculumHistory) -> go.Figure:
             hovertemplate="%{y:.1%}",
         )
     figure.update_layout(barmode="stack", hovermode="x unified", bargap=0)
-    figure.update_yaxes(range=[0, 1], tickformat=".0%", title="share of steps")
+    figure.update_yaxes(range=[0, 1], tickformat=".0%", title=what)
     return steps_axis(figure, history.steps)
 
 
@@ -128,23 +135,34 @@ def _parts(history: CurriculumHistory) -> int:
 
 def _lines(history: CurriculumHistory, column: str, title: str, hover: str, *, smoothing: int) -> go.Figure:
     figure = new_chart(title, 400)
-    steps, values = history.column("step"), history.column(column)
-    names = labels(history.tasks, history.target)
-    for arm, rows in enumerate(rows_of_tasks(history)):
+    task_lines(figure, history, "step", column, f"step %{{x:,}}<br>{hover}", smoothing=smoothing)
+    return steps_axis(figure, history.steps)
+
+
+def task_lines(
+    figure: go.Figure, history: CurriculumHistory, across: str, column: str, hover: str, *, smoothing: int
+) -> None:
+    """Add a line for each of at most :data:`FEW` tasks: one column against another."""
+    at, values = history.column(across), history.column(column)
+    shown = leading(history, FEW).shown.tolist()
+    names = dict(zip(shown, labels([history.tasks[arm] for arm in shown], history.target), strict=True))
+    of_tasks = rows_of_tasks(history)
+    for place, arm in enumerate(shown):
+        rows = of_tasks[arm]
         rows = rows[np.isfinite(values[rows])]
         if not len(rows):
             continue
         smooth = rolling_mean(values[rows], max(1, len(rows) // smoothing))
         every = -(-len(rows) // _POINTS)
+        width = 3 if history.tasks[arm] == history.target else 1.8
         figure.add_scatter(
-            x=steps[rows][::every],
+            x=at[rows][::every],
             y=small(smooth[::every]),
             name=names[arm],
             mode="lines" if len(rows) > 1 else "markers",
-            line={"color": colour(arm), "dash": dash(arm), "width": 3 if history.tasks[arm] == history.target else 1.8},
-            hovertemplate=f"{names[arm]}<br>step %{{x:,}}<br>{hover}<extra></extra>",
+            line={"color": colour(place), "dash": dash(place), "width": width},
+            hovertemplate=f"{names[arm]}<br>{hover}<extra></extra>",
         )
-    return steps_axis(figure, history.steps)
 
 
 def _mean(values: FloatArray) -> FloatArray:

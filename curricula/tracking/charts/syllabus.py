@@ -23,15 +23,15 @@ from curricula.tracking.charts.style import (
 )
 from curricula.tracking.checks import check_history
 from curricula.tracking.history import CurriculumHistory
-from curricula.tracking.summary import leading, peak_steps, shares, spans
+from curricula.tracking.summary import cost_shares, costs_differ, leading, peak_steps, shares, spans
 
 
 def syllabus_chart(history: CurriculumHistory) -> go.Figure:
     """Draw when and how much each task was practised.
 
-    Tasks on a grid of two axes become maps: the share of steps and the step of the highest probability. Other tasks
-    become rows: the time in which the middle four fifths of their steps lay, with their middle as a dot, and their
-    share, with a dotted line at uniform sampling's.
+    Tasks on a grid of two axes become maps: the share of draws and the step of the highest probability. Other tasks
+    become rows: the time in which the middle four fifths of their draws lay, with their middle as a dot, and their
+    share, with a dotted line at uniform sampling's, and a diamond at their share of the cost where that is another.
 
     Args:
         history: without a step, the chart says so.
@@ -49,7 +49,7 @@ def _maps(history: CurriculumHistory) -> go.Figure:
     titles = ("How much each task was practised", "When it was most probable (blank: never favoured)")
     figure = make_subplots(1, 2, horizontal_spacing=0.2, subplot_titles=titles)
     share, peaks = shares(history), peak_steps(history)
-    cells(figure, history, share, "share of steps", "%{z:.1%} of the steps", ".0%", "Cividis", (0.0, None), 1, 0.41)
+    cells(figure, history, share, "share of draws", "%{z:.1%} of the draws", ".0%", "Cividis", (0.0, None), 1, 0.41)
     limits = (0.0, float(history.steps))
     cells(figure, history, peaks, "step", "most probable at step %{z:,.0f}", "~s", "Viridis", limits, 2, 1.01)
     for column in (1, 2):
@@ -61,7 +61,7 @@ def _maps(history: CurriculumHistory) -> go.Figure:
 def _rows(history: CurriculumHistory) -> go.Figure:
     kept, others = leading(history, ROWS)
     names = labels([history.tasks[arm] for arm in kept], history.target)
-    titles = ("When", "How much")
+    titles = ("When", "How much" + (" (diamonds: share of cost)" if costs_differ(history) else ""))
     height = map_height(len(names)) + 30
     figure = make_subplots(
         1, 2, shared_yaxes=True, column_widths=[0.68, 0.32], horizontal_spacing=0.05, subplot_titles=titles
@@ -75,10 +75,20 @@ def _rows(history: CurriculumHistory) -> go.Figure:
         x=small(share),
         orientation="h",
         marker={"color": colours, "line": {"width": 0}},
-        hovertemplate="%{y}<br>%{x:.2%} of the steps<extra></extra>",
+        hovertemplate="%{y}<br>%{x:.2%} of the draws<extra></extra>",
         row=1,
         col=2,
     )
+    if costs_differ(history):
+        figure.add_scatter(
+            y=names,
+            x=small(cost_shares(history)[kept]),
+            mode="markers",
+            marker={"symbol": "diamond", "color": GREY, "size": 9, "line": {"width": 1.5, "color": "#FFFFFF"}},
+            hovertemplate="%{y}<br>%{x:.2%} of the cost<extra></extra>",
+            row=1,
+            col=2,
+        )
     figure.add_vline(x=1 / len(history.tasks), line={"color": GREY, "dash": "dot", "width": 1.5}, row=1, col=2)
     title = "The syllabus" + (f": the {len(kept):,} most practised of {len(history.tasks):,} tasks" * bool(len(others)))
     new_chart(title, height, figure).update_layout(
@@ -90,7 +100,7 @@ def _rows(history: CurriculumHistory) -> go.Figure:
     figure.update_xaxes(
         tickformat=".0%" if share.max() > 0.03 else ".1%",
         rangemode="tozero",
-        title={"text": "share of steps", "standoff": 8},
+        title={"text": "share of draws", "standoff": 8},
         nticks=5,
         row=1,
         col=2,
@@ -109,7 +119,7 @@ def _spans(
         orientation="h",
         marker={"color": colours, "opacity": 0.45, "line": {"width": 0}},
         customdata=times,
-        hovertemplate="%{y}<br>80 % of its steps: %{customdata[0]:,.0f} to %{customdata[1]:,.0f}<extra></extra>",
+        hovertemplate="%{y}<br>80 % of its draws: %{customdata[0]:,.0f} to %{customdata[1]:,.0f}<extra></extra>",
         row=1,
         col=1,
     )
@@ -118,7 +128,7 @@ def _spans(
         x=middle,
         mode="markers",
         marker={"color": colours, "size": 7 if len(names) <= 60 else 4},
-        hovertemplate="%{y}<br>half of its steps before %{x:,.0f}<extra></extra>",
+        hovertemplate="%{y}<br>half of its draws before %{x:,.0f}<extra></extra>",
         row=1,
         col=1,
     )

@@ -25,7 +25,7 @@ from curricula.tracking.figures.style import (
     tidy,
 )
 from curricula.tracking.history import CurriculumHistory
-from curricula.tracking.summary import peak_steps, shares, spans
+from curricula.tracking.summary import cost_shares, costs_differ, peak_steps, shares, spans
 
 _MOMENTS = 5
 _WRITTEN = 64
@@ -36,8 +36,8 @@ _WRITTEN = 64
 def syllabus_figure(history: CurriculumHistory) -> Figure:
     """Draw when and how much each task was practised.
 
-    Tasks on a grid of two axes become maps: the share of steps, the step of the highest probability, and the policy at
-    five moments. Other tasks become rows: the time in which the middle four fifths of their steps lay, and their share.
+    Tasks on a grid of two axes become maps: the share of draws, the step of the highest probability, and the policy at
+    five moments. Other tasks become rows: the time in which the middle four fifths of their draws lay, and their share.
 
     Args:
         history: without a step, the figure says so.
@@ -62,7 +62,7 @@ def _maps(history: CurriculumHistory) -> Figure:
     share = shares(history).reshape(shape)
     image = _cells(left, share, rows, columns, [f"{value:.0%}" for value in share.ravel()], "cividis")
     # is_latex: it does not look whether the user has set usetex.
-    colour_bar(above, image, left, "share of steps").ax.yaxis.set_major_formatter(PercentFormatter(1.0, is_latex=True))
+    colour_bar(above, image, left, "share of draws").ax.yaxis.set_major_formatter(PercentFormatter(1.0, is_latex=True))
     left.set_title("How much each task was practised", fontsize=10, loc="left")
     peaks = peak_steps(history).reshape(shape)
     texts = [_brief(value) for value in peaks.ravel()]
@@ -133,13 +133,16 @@ def _rows(history: CurriculumHistory) -> Figure:
     left.hlines(at, early, late, colors=colours, linewidth=width, alpha=0.45)
     left.scatter(middle, at, s=np.clip(width * 5, 2, 30), c=colours, zorder=3)
     left.set_ylim(len(tasks) - 0.5, -0.5)
-    left.set_title("When each task was practised: 80 % of its steps, and their middle", fontsize=10, loc="left")
+    left.set_title("When each task was practised: 80 % of its draws, and their middle", fontsize=10, loc="left")
     steps_axis(left, history.steps)
     name_rows(left, tasks, history.target)
     right.barh(at, share, height=0.8, color=colours)
     right.axvline(1 / len(tasks), color="#666666", linewidth=1, linestyle=":")
+    differ = costs_differ(history)
+    if differ:
+        right.scatter(cost_shares(history), at, marker="D", s=30, color="#444444", edgecolors="white", zorder=3)
     right.set_title("How much (dotted: uniform)", fontsize=10, loc="left")
-    right.set_xlabel("share of steps")
+    right.set_xlabel("share of draws" + " (diamonds: of cost)" * differ)
     right.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if share.max() > 0.03 else 1, is_latex=True))
     right.tick_params(axis="y", length=0)
     for axes in (left, right):

@@ -66,17 +66,22 @@ class Scalars:
             self._rewards += reward
             self._count += 1
 
-    def take(self, teacher: Teacher) -> dict[str, float]:
+    def take(self, teacher: Teacher, total_cost: float) -> dict[str, float]:
         """Return the entry and start the next; what is unknown is left out.
+
+        Args:
+            teacher: that was rewarded.
+            total_cost: of the run so far, NaN if unknown.
 
         Returns:
             ``effective_tasks`` in ``[1, N]``, ``target_probability`` in ``[0, 1]``, ``progress_rate`` in the unit of
             signal over cost, ``progress_rate_low`` and ``progress_rate_high`` in the same unit (the rates from which
             on the reward is -1 and 1), ``reward`` in ``[-1, 1]``, ``skipped`` (steps so far), ``signal_time_share``
-            in ``[0, 1]``; each name with :data:`PREFIX`.
+            in ``[0, 1]``, ``total_cost`` (so far, in the unit of the account); each name with :data:`PREFIX`.
         """
         policy = teacher.probabilities()
         entry = {"effective_tasks": effective_number(policy), "skipped": float(sum(teacher.skipped))}
+        entry["total_cost"] = total_cost
         if self._target is not None:
             entry["target_probability"] = float(policy[teacher.tasks.index(self._target)])
         if self._count:

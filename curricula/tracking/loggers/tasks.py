@@ -9,9 +9,19 @@ import numpy as np
 from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.loggers.numbers import plain
 from curricula.tracking.names import distinct, shortened
-from curricula.tracking.summary import binned_means, leading, peak_steps, shares
+from curricula.tracking.summary import binned_means, cost_shares, leading, peak_steps, shares
 
-COLUMNS = ("draws", "share", "first loss", "last loss", "mean reward", "step of peak probability")
+COLUMNS = (
+    "draws",
+    "share of draws",
+    "cost",
+    "share of cost",
+    "passes",
+    "first loss",
+    "last loss",
+    "mean reward",
+    "step of peak probability",
+)
 """Columns after the task and its place on every axis."""
 
 ROWS = 2000
@@ -32,7 +42,18 @@ def task_rows(history: CurriculumHistory) -> list[list[str | float | None]]:
     """
     labels = list(product(*history.grid.values())) if history.grid else [()] * len(history.tasks)
     rewards = binned_means(history, "reward", 1)[:, 0]
-    numbers = np.stack([shares(history), history.first_losses, history.last_losses, rewards, peak_steps(history)])
+    numbers = np.stack(
+        [
+            shares(history),
+            history.costs,
+            cost_shares(history),
+            history.passes,
+            history.first_losses,
+            history.last_losses,
+            rewards,
+            peak_steps(history),
+        ]
+    )
     draws = history.draws
     return [
         [

@@ -12,6 +12,7 @@ from curricula.tracking.loggers.numbers import plain
 from curricula.tracking.loggers.scalars import PREFIX
 from curricula.tracking.loggers.sink import Sink
 from curricula.tracking.loggers.tasks import task_columns, task_rows
+from curricula.tracking.summary import costs_differ, has_cost
 
 if TYPE_CHECKING:
     from curricula.tracking.history import CurriculumHistory
@@ -25,7 +26,7 @@ LINES = {"policy_lines": "Probability", "loss_lines": "Loss", "reward_lines": "R
 """Charts that W&B draws itself, and their titles."""
 
 CHARTS = ("policy", "losses", "rewards", "draws", "syllabus")
-"""Charts of all tasks, besides ``"grid"`` where the tasks lie on one of two axes."""
+"""Charts of all tasks, besides ``"grid"`` where the tasks lie on one of two axes, and those of a known cost."""
 
 _LARGEST = 600_000
 """Bytes of the largest Plotly chart that is sent; a larger one is sent as a picture."""
@@ -57,7 +58,8 @@ class WandbSink(Sink):
     def _charts(self, pictures: Pictures, *, last: bool) -> dict[str, Any]:
         history = pictures.history
         row = {PREFIX + name: _plot(lines, LINES[name]) for name, lines in _lines(history).items()}
-        names = (*CHARTS, *["grid"] * (len(history.grid or {}) == 2))
+        names = (*CHARTS, *["grid"] * (len(history.grid or {}) == 2), *["learning"] * has_cost(history))
+        names = (*names, *["costs"] * costs_differ(history))
         for name in names if last else CHARTS[:1]:
             shown = _chart(pictures.chart(name)) or _image(pictures.figure(name))
             if shown is not None:

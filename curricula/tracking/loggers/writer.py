@@ -80,7 +80,7 @@ class Loggers:
         self._step = _trainer_step(self._trainer)
         steps = self._history.steps
         if self._every and steps % self._every == 0 and entry_due(steps // self._every):
-            entry = self._scalars.take(teacher)
+            entry = self._scalars.take(teacher, self._history.total_cost)
             self._write(lambda sink: sink.scalars(entry, self._step))
         if moment_due(steps, teacher.bandit.horizon):
             self._write_pictures(last=False)

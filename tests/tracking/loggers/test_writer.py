@@ -87,12 +87,12 @@ def test_steps_without_a_reward_leave_the_means_alone():
     scalars.add(math.nan, None)
     teacher = Teacher(["a", "b"])
     teacher.reward(teacher.draw(), math.nan)
-    entry = scalars.take(teacher)
+    entry = scalars.take(teacher, 7.0)
     assert (entry["curriculum/progress_rate"], entry["curriculum/reward"]) == (2.0, 0.5)
     assert entry["curriculum/skipped"] == 1.0
     assert "curriculum/target_probability" not in entry, "there is no target"
     assert "curriculum/progress_rate_low" not in entry, "the scaler has too few rates for quantiles"
-    again = scalars.take(teacher)
+    again = scalars.take(teacher, 7.0)
     assert "curriculum/reward" not in again, "nothing was learned since"
 
 
