@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,17 +18,18 @@ from curricula.tracking.history import CurriculumHistory
 from curricula.tracking.whole_files import written_whole
 
 
-def average_mixture(history: CurriculumHistory) -> dict[str, float]:
-    """Return the share of each task in all draws of a run: its time average, from exact counts.
+def average_mixture(history: CurriculumHistory, by: Literal["draws", "cost"] = "draws") -> dict[str, float]:
+    """Return the share of each task in all draws of a run, or in what they have cost, from exact counts.
 
     Args:
         history: of the run; :func:`~curricula.tracking.files.read_history` reads one from a file or a checkpoint.
+        by: ``"draws"`` for training with the mixture, which draws tasks; ``"cost"`` for mixing samples or tokens.
 
     Returns:
         Share by name, which sum to 1; 0 for tasks that were never drawn.
 
     Raises:
-        ValueError: if nothing was drawn.
+        ValueError: if nothing was drawn, the costs are not known, or ``by`` is neither.
 
     Example:
         >>> from curricula import Teacher
@@ -37,9 +40,14 @@ def average_mixture(history: CurriculumHistory) -> dict[str, float]:
         >>> average_mixture(history)
         {'easy': 0.5, 'hard': 0.5}
     """
+    if by not in ("draws", "cost"):
+        raise ValueError(f"a mixture is by 'draws' or by 'cost', got by={by!r}")
     _check_drawn(history)
-    draws = history.draws
-    return dict(zip(history.tasks, (draws / draws.sum()).tolist(), strict=True))
+    amounts = history.draws if by == "draws" else history.costs
+    total = float(amounts.sum())
+    if not 0.0 < total < math.inf:
+        raise ValueError(f"the costs in the history do not make a mixture, their sum is {total:g}: take by='draws'")
+    return dict(zip(history.tasks, (amounts / total).tolist(), strict=True))
 
 
 def learned_schedule(history: CurriculumHistory, points: int = 20) -> Schedule:

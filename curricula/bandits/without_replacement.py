@@ -22,8 +22,8 @@ class WithoutReplacement(Bandit):
     every :math:`\sum_i n_i` draws each task has had exactly :math:`n_i` more. Rewards are ignored.
 
     A draw takes its card, so that the next one has another policy, also within a step; the probability of each draw is
-    exact. Where something else chooses the tasks (a :class:`~curricula.Mixture`, quotas, tasks that were removed), and
-    a task is drawn of which nothing is left, the cards of a new deck are added to what is left.
+    exact. Where a task is drawn of which nothing is left, as where others were removed, the cards of a new deck are
+    added to what is left.
 
     Args:
         counts: whole numbers ``n_i >= 0``, one per task, in the order of the tasks, not all 0;
@@ -55,6 +55,15 @@ class WithoutReplacement(Bandit):
     def probabilities(self) -> FloatArray:
         """Return what is left of each task over what is left of all, shape ``(num_arms,)``."""
         return self._policy
+
+    def probabilities_among(self, arms: Sequence[int]) -> FloatArray:
+        """Return the policy where only some arms can be drawn: from a new deck where nothing is left of them."""
+        left = self._left if self._left[arms].any() else self._left + self._counts
+        if not left[arms].any():
+            return super().probabilities_among(arms)
+        policy = np.zeros(self.num_arms)
+        policy[arms] = left[arms] / left[arms].sum()
+        return policy
 
     def draw_all(self, rng: np.random.Generator, count: int) -> list[int]:
         """Draw the arms of one step, each from what those before it have left."""
