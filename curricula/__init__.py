@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curricula.callback import CurriculumCallback
     from curricula.data import CurriculumDataModule, CurriculumLoader
+    from curricula.guard import Guard
     from curricula.teacher import Draw, Teacher
     from curricula.trainers import current_task
 
@@ -18,6 +19,7 @@ __all__ = [
     "CurriculumDataModule",
     "CurriculumLoader",
     "Draw",
+    "Guard",
     "Teacher",
     "__version__",
     "current_task",
@@ -29,6 +31,7 @@ _HOMES = {
     "CurriculumDataModule": "curricula.data",
     "CurriculumLoader": "curricula.data",
     "Draw": "curricula.teacher",
+    "Guard": "curricula.guard",
     "Teacher": "curricula.teacher",
     "current_task": "curricula.trainers",
 }

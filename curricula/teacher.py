@@ -79,6 +79,7 @@ class Teacher:
         """Per task, rewards that were not learned from because the progress was not finite."""
         self._open = OpenDraws()
         self._removed: set[int] = set()
+        self.guarded: tuple[str, ...] = ()
 
     def probabilities(self) -> FloatArray:
         """Return a copy of the policy, shape ``(number of tasks,)``, with 0 for removed tasks."""
@@ -121,6 +122,10 @@ class Teacher:
         if self._left() == [arm]:
             raise ValueError(f"task {name!r} is the last one that is left: there would be nothing to draw")
         self._removed.add(arm)
+
+    def guard(self, names: Iterable[str]) -> None:
+        """Give these tasks at least their prior share from now on, and no others."""
+        self.guarded = tuple(names)
 
     def restore_task(self, name: str) -> None:
         """Draw a removed task again, with the weight that the bandit has for it.

@@ -56,6 +56,7 @@ def test_imports_point_downwards_only():
         "state",
         "randomness",
         "task_names",
+        "held_out",
         "skipped_steps",
         "bandits",
         "rewards",
@@ -66,7 +67,9 @@ def test_imports_point_downwards_only():
         "signals",
         "data",
         "tracking",
+        "guard",
         "trainers",
+        "validations",
         "setups",
         "manual_steps",
         "measures",
@@ -83,7 +86,16 @@ def test_imports_point_downwards_only():
     ]
     allowed = {
         "randomness": {"state"},
-        "signals": {"batches", "checks", "generators", "randomness", "teacher", "variational"},
+        "signals": {
+            "batches",
+            "checks",
+            "generators",
+            "held_out",
+            "randomness",
+            "task_names",
+            "teacher",
+            "variational",
+        },
         "data": {
             "bandits",
             "batches",
