@@ -36,6 +36,9 @@ class NoisyReportingPerSample(NoisyPerSample):
 
 
 class TestReported(SignalContract):
+    test_under_clipping_it_measures_every_step_and_leaves_no_trace = None  # it has nothing to do with gradients
+    test_it_measures_the_same_again = None  # implied by what a second training with the same signal measures
+
     def make(self):
         return Reported("value")
 
@@ -208,9 +211,7 @@ def test_what_cannot_be_reported_is_refused():
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             with pytest.raises(RuntimeError, match=r"no draw is open: .* report\(value, task=...\)"):
                 own.report(1.0)
-            with pytest.raises(
-                ValueError, match=r"report\(\) has 'bb', which is no task .*: they are \['a', 'b', 'c'\]"
-            ):
+            with pytest.raises(ValueError, match=r"report\(\) has 'bb', which is no task \(did you mean 'b'\?\)"):
                 own.report(1.0, task="bb")
 
     fit(None, Linear(), Asks(), own=own, max_steps=1)
