@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from curricula.callback import CurriculumCallback
     from curricula.data import CurriculumDataModule, CurriculumLoader
     from curricula.guard import Guard
+    from curricula.mixture import Mixture
+    from curricula.schedule import Schedule
     from curricula.teacher import Draw, Teacher
-    from curricula.trainers import current_task
+    from curricula.trainers import current_draws, current_task
 
 __version__ = "0.1.0"
 
@@ -20,8 +22,11 @@ __all__ = [
     "CurriculumLoader",
     "Draw",
     "Guard",
+    "Mixture",
+    "Schedule",
     "Teacher",
     "__version__",
+    "current_draws",
     "current_task",
 ]
 
@@ -32,7 +37,10 @@ _HOMES = {
     "CurriculumLoader": "curricula.data",
     "Draw": "curricula.teacher",
     "Guard": "curricula.guard",
+    "Mixture": "curricula.mixture",
+    "Schedule": "curricula.schedule",
     "Teacher": "curricula.teacher",
+    "current_draws": "curricula.trainers",
     "current_task": "curricula.trainers",
 }
 

@@ -17,13 +17,14 @@ from curricula.curriculum import Curriculum
 from curricula.data.options import Cost, check_whole
 from curricula.data.tasks import Task
 from curricula.guard import Guard
+from curricula.mixture import Mixture
 from curricula.rewards import RewardScaler
 from curricula.setups import check_setup
 from curricula.signals.base import Signal
 from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
 from curricula.signals.reported import Reported
 from curricula.steps import Steps
-from curricula.task_names import check_known
+from curricula.task_shares import check_known
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
 
@@ -63,6 +64,8 @@ class CurriculumCallback(pl.Callback):
             steps that the trainer expects; give it where that is another, as with several optimisers.
         guard: gives tasks whose held-out metrics become worse at least their prior share, see
             :class:`~curricula.Guard`.
+        mixture: what the user wants of the shares of the tasks: a prior to start from, floors, caps, most passes, and
+            how far the bandit may leave the prior. ``None``: the bandit's policy as it is.
 
     Raises:
         TypeError: if an argument is of another kind; a class in place of an instance is told apart.
@@ -94,6 +97,7 @@ class CurriculumCallback(pl.Callback):
         batches_per_draw: int | None = None,
         horizon: int | None = None,
         guard: Guard | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         self.signal = check_instance("signal", FirstOrderPredictionGain() if signal is None else signal, Signal)
         if cost is not None and not callable(cost):
@@ -107,6 +111,8 @@ class CurriculumCallback(pl.Callback):
             check_instance("bandit", bandit, Bandit)
         if guard is not None:
             check_instance("guard", guard, Guard)
+        if mixture is not None:
+            check_instance("mixture", mixture, Mixture)
         self._curriculum = Curriculum(
             self.signal,
             bandit=bandit,
@@ -118,6 +124,7 @@ class CurriculumCallback(pl.Callback):
             batches_per_draw=batches_per_draw,
             horizon=horizon,
             guard=guard,
+            mixture=mixture,
         )
         self._cost = cost
         self._log_figures = log_figures

@@ -62,7 +62,8 @@ def look_back(state: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Tea
         ValueError: if the state is damaged, or of another seed, bandit or scaler.
     """
     check_parts(state)
-    teacher = Teacher(unseal("teacher", state["teacher"])["tasks"], **options)
+    tasks = unseal("teacher", state["teacher"])["tasks"]
+    teacher = Teacher(tasks, sizes=[1.0] * len(tasks), **options)  # the state has the prior that came of the true ones
     teacher.load_state_dict(state["teacher"])
     return teacher, CurriculumHistory.from_state_dict(state["history"])
 

@@ -17,6 +17,7 @@ from curricula.data.samples import HELD_OUT_TARGET
 from curricula.guard import Guard
 from curricula.handover import Handover
 from curricula.ledger import Ledger
+from curricula.mixture import Mixture
 from curricula.rewards import RewardScaler
 from curricula.setups import check_reload, measured_signal
 from curricula.signals.base import Signal
@@ -56,6 +57,7 @@ class Curriculum:
         batches_per_draw: under manual optimisation, if known.
         horizon: expected number of steps, if it is not the trainer's.
         guard: of the tasks that become worse, or ``None``.
+        mixture: the user's, or ``None``.
     """
 
     def __init__(
@@ -70,11 +72,17 @@ class Curriculum:
         independent: bool,
         batches_per_draw: int | None,
         horizon: int | None,
-        guard: Guard | None = None,
+        guard: Guard | None,
+        mixture: Mixture | None,
     ) -> None:
         Teacher(["any"], scaler=scaler, seed=seed)  # which checks these now rather than when training starts
         self._signal = signal
-        self._teacher_options: dict[str, Any] = {"bandit": bandit, "scaler": scaler, "seed": seed}
+        self._teacher_options: dict[str, Any] = {
+            "bandit": bandit,
+            "scaler": scaler,
+            "seed": seed,
+            "mixture": mixture,
+        }
         self._target = target
         self.target_name = target if target is None or isinstance(target, str) else HELD_OUT_TARGET
         self._strict = strict
@@ -83,6 +91,7 @@ class Curriculum:
         self._horizon = horizon
         self._guard = guard
         self._validations = Validations(signal, guard)
+        self._mixture = mixture
         self._ledger: Ledger | None = None
         self._loader: CurriculumLoader | None = None
         self._last_loader: CurriculumLoader | None = None  # stays when training is over, for checkpoints saved then
@@ -236,7 +245,7 @@ class Curriculum:
         self.place = rank if self.independent else 0
         if loader.redraws:  # no batch shares its draws with another: a step that was interrupted is over
             loader.discard_lost(step_is_over=True)
-        self.measured = measured_signal(loader, self.ledger.teacher.bandit, self._signal)
+        self.measured = measured_signal(loader, self.ledger.teacher, self._signal)
         if self.target_name == HELD_OUT_TARGET:
             loader.samples.add_target(self._target)
         self.sample = partial(_sample, trainer, loader) if self.measured.needs_samples else None
@@ -250,8 +259,13 @@ class Curriculum:
         steps = self._horizon
         if steps is None:
             steps = expected_draws(trainer, self.batches_per_draw or 1)
+        mixture = self._mixture
         teacher = Teacher(
-            loader.names, horizon=steps, draws_per_step=self._draws_per_step(trainer, loader), **self._teacher_options
+            loader.names,
+            horizon=steps,
+            draws_per_step=self._draws_per_step(trainer, loader),
+            sizes=loader.sizes if mixture is not None and mixture.needs_sizes else None,
+            **self._teacher_options,
         )
         target = self._target if isinstance(self._target, str) else None
         history = CurriculumHistory(loader.names, grid=loader.grid, target=target)

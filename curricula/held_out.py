@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
 from curricula.checks import as_number
-from curricula.task_names import check_known, listed, nearest
+from curricula.task_names import listed, nearest
+from curricula.task_shares import check_known
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class HeldOut:
         """Raise ``ValueError`` unless there is a metric for every task, and for nothing else."""
         if self._weights is None:
             return
-        check_known(f"{self._owner}(metrics=...)", self._weights, tasks)
+        check_known(f"{self._owner}(metrics=...)", list(self._weights), tasks)
         missing = [task for task in tasks if task not in self._weights]
         if missing:
             raise ValueError(

@@ -133,6 +133,8 @@ class Steps:
         Args:
             outputs: of the training step.
         """
+        if self._curriculum.loader.is_over:
+            self._trainer.should_stop = True
         step, ledger = self.step, self._curriculum.ledger
         if step is None or not self.meter.end_batch(outputs):
             return

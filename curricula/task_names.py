@@ -68,19 +68,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
-def check_known(what: str, names: Iterable[str], tasks: Sequence[str]) -> None:
-    """Raise ``ValueError`` unless all of the names are of tasks.
-
-    Args:
-        what: where they were given, for the message.
-        names: any text.
-        tasks: names of all tasks.
-    """
-    for name in names:
-        if name not in tasks:
-            raise ValueError(f"{what} has {name!r}, which is no task{nearest(name, tasks)}: they are {listed(tasks)}")
-
-
 def printable(text: str) -> str:
     r"""Return text in which all that a terminal would obey instead of show is written as its escape.
 

@@ -6,16 +6,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from curricula.bandits.base import Bandit, FloatArray
 from curricula.bandits.exp3s import Exp3S
 from curricula.bandits.inversion import invert, invert_all
 from curricula.bandits.pulls import Pull
 from curricula.checks import as_int, as_number
-from curricula.draws import Draw, OpenDraws, check_draw, draw_from_list, draw_to_list, make_draws
+from curricula.drawn_policy import DrawnPolicy
+from curricula.draws import Draw, OpenDraws, check_draw, draw_from_list, draw_to_list, importance, make_draws
+from curricula.mixture import Mixture, check_prior
 from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler, RewardScaler
 from curricula.state import seal, unseal
 from curricula.task_names import TaskChanges, carried_arms, check_names
+from curricula.task_shares import check_known
 
 __all__ = ["Draw", "Teacher", "check_instance", "draw_from_list", "draw_to_list"]
 
@@ -34,11 +39,14 @@ class Teacher:
         scaler: progress rate to reward; default ``QuantileScaler()``; it is reset here.
         seed: in ``[0, 2**64)``.
         horizon: expected number of steps, for the bandit's rates; ``None`` when unknown.
-        draws_per_step: number of draws of a step, for the bandit's rates.
+        draws_per_step: number of draws of a step, for the bandit's rates and for what the mixture counts in steps.
+        mixture: a prior, floors, caps and what else is to stand between the bandit and the draws.
+        sizes: number of samples of every task, for the prior ``"size"``.
 
     Raises:
-        TypeError: if a name is not a string, or the bandit or scaler is not an instance of its base class.
-        ValueError: if there are no tasks, two have one name, or a number is out of range.
+        TypeError: if a name is not a string, or an object is not an instance of its class.
+        ValueError: if there are no tasks, two have one name, a number is out of range, or the mixture does not fit the
+            tasks.
 
     Source: Graves et al. 2017, Algorithm 1.
 
@@ -60,6 +68,8 @@ class Teacher:
         seed: int = 0,
         horizon: int | None = None,
         draws_per_step: int = 1,
+        mixture: Mixture | None = None,
+        sizes: Sequence[float] | None = None,
     ) -> None:
         self.tasks = check_names(tasks)
         self.bandit: Bandit = check_instance("bandit", Exp3S() if bandit is None else bandit, Bandit)
@@ -68,7 +78,12 @@ class Teacher:
         )
         self._numbers = CounterGenerator(seed, Stream.DRAWS)
         self.seed = int(seed)
-        self.bandit.draws_per_step = _check_count("draws_per_step", draws_per_step)
+        self.draws_per_step = _check_count("draws_per_step", draws_per_step)
+        """Number of draws of a step."""
+        self.mixture = None if mixture is None else check_instance("mixture", mixture, Mixture)
+        """The user's mixture, if there is one."""
+        self._drawn = DrawnPolicy(self.tasks, self.mixture, sizes)
+        self.bandit.draws_per_step = self.draws_per_step
         self.bandit.reset(len(self.tasks), horizon)
         self.scaler.reset(self.seed)
         self.draws = 0
@@ -77,28 +92,120 @@ class Teacher:
         """Number of steps learned from."""
         self.skipped = [0] * len(self.tasks)
         """Per task, rewards that were not learned from because the progress was not finite."""
+        self.spent = 0.0
+        """What all steps so far have cost."""
         self._open = OpenDraws()
-        self._removed: set[int] = set()
-        self.guarded: tuple[str, ...] = ()
 
     def probabilities(self) -> FloatArray:
-        """Return a copy of the policy, shape ``(number of tasks,)``, with 0 for removed tasks."""
-        policy: FloatArray = self.bandit.probabilities().copy()
-        if self._removed:
-            policy[list(self._removed)] = 0.0
-            if not policy.any():  # the bandit would draw removed tasks only
-                policy[self._left()] = 1.0
-            policy /= policy.sum()
-        return policy
+        """Return a copy of the policy that is drawn from, shape ``(number of tasks,)``, with 0 for removed tasks."""
+        if not self._drawn.stands_between:
+            policy: FloatArray = self.bandit.probabilities().copy()
+            return policy
+        return self._drawn.of(self.bandit, self._step, self.spent)
+
+    def prior(self) -> dict[str, float]:
+        """Return the shares that the mixture has without the bandit, by task; uniform ones without a mixture."""
+        return dict(zip(self.tasks, self._drawn.prior(self._step, self.spent).tolist(), strict=True))
+
+    @property
+    def _step(self) -> int:
+        """Number of steps drawn so far."""
+        return self.draws // self.draws_per_step
+
+    def set_policy(self, shares: Mapping[str, float] | None) -> None:
+        """Draw from these shares from now on, in the place of the bandit's policy and the mixture's prior.
+
+        For those who compute the weights of the tasks themselves, from a callback of their own. The bandit learns on
+        from the draws, without bias. Batches that worker processes were told to read come first. With several ranks,
+        call it on all of them, at the same step and with the same shares.
+
+        Args:
+            shares: of every task by name, at least 0, sum to 1, between the mixture's floors and caps; ``None``: the
+                bandit's policy again.
+
+        Raises:
+            TypeError: if a share is no number.
+            ValueError: if a task is unknown, missing or not drawn now, a share is beyond its floor or cap, or they do
+                not sum to 1. Then nothing has changed.
+
+        Example:
+            >>> teacher = Teacher(["easy", "hard"])
+            >>> teacher.set_policy({"easy": 0.25, "hard": 0.75})
+            >>> teacher.draw().probability in (0.25, 0.75)
+            True
+        """
+        self._drawn.set(shares)
+
+    def guard(self, names: Iterable[str]) -> None:
+        """Give these tasks at least their prior share from now on, as far as floors and caps leave room; no others.
+
+        Args:
+            names: of tasks; none at all ends it.
+
+        Raises:
+            ValueError: if there is no such task.
+
+        Example:
+            >>> teacher = Teacher(["easy", "hard"])
+            >>> teacher.guard(["hard"])
+            >>> teacher.guarded
+            ('hard',)
+        """
+        given = list(names)
+        check_known("guard()", given, self.tasks)
+        self._drawn.guarded = {self.tasks.index(name) for name in given}
+
+    @property
+    def guarded(self) -> tuple[str, ...]:
+        """Names of the tasks that get at least their prior share, in the order of the arms."""
+        return self._names_of(self._drawn.guarded)
+
+    @property
+    def used_up(self) -> tuple[str, ...]:
+        """Names of the tasks that have used up their passes, in the order of the arms."""
+        return self._names_of(self._drawn.used_up)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no task left to draw: all have used up their passes, or were removed."""
+        return self._drawn.is_over
+
+    def weight_variance(self, prior: Mapping[str, float] | None = None, *, most: float | None = None) -> float:
+        r"""Return the variance of the importance weights of the next draw, :meth:`Draw.weight`.
+
+        .. math:: \sum_i x_i w_i^2 - \Big(\sum_i x_i w_i\Big)^2, \qquad w_i = \min(p_i / x_i, w_{max})
+
+        Args:
+            prior: shares of the tasks that the weights stand for; ``None``: those of :meth:`prior`.
+            most: largest weight, ``> 0``; ``None``: no limit.
+
+        Returns:
+            At least 0, infinite where a task that is never drawn has a share in the prior. A gradient has about ``1 +
+            variance`` times the noise that it would have with draws from the prior.
+        """
+        policy = self.probabilities()
+        total = square = 0.0
+        for name, share in (self.prior() if prior is None else check_prior(prior, self.tasks)).items():
+            drawn = float(policy[self.tasks.index(name)])
+            if drawn > 0.0:
+                weight = importance(share, drawn, most)
+                total += drawn * weight
+                square += drawn * weight * weight
+            elif share > 0.0:
+                return math.inf
+        return max(0.0, square - total * total)
+
+    def _names_of(self, arms: Iterable[int]) -> tuple[str, ...]:
+        return tuple(self.tasks[arm] for arm in sorted(arms))
 
     @property
     def removed(self) -> tuple[str, ...]:
         """Names of the tasks that are not drawn now, in the order of the arms."""
-        return tuple(self.tasks[arm] for arm in sorted(self._removed))
+        return self._names_of(self._drawn.removed)
 
     def is_removed(self, arm: int) -> bool:
         """Tell whether the task of this arm is not drawn now."""
-        return arm in self._removed
+        return arm in self._drawn.removed
 
     def remove_task(self, name: str) -> None:
         """Draw a task no more; the others share its probability in proportion to their own.
@@ -107,7 +214,8 @@ class Teacher:
         is to come later can be removed before the training starts, and restored when its time has come.
 
         Raises:
-            ValueError: if there is no such task, or it is the last that is left.
+            ValueError: if there is no such task, it is the last that is left, or the caps of the others sum to less
+                than 1.
 
         Example:
             >>> teacher = Teacher(["easy", "hard", "harder"])
@@ -118,14 +226,7 @@ class Teacher:
             >>> teacher.removed
             ()
         """
-        arm = self._arm(name)
-        if self._left() == [arm]:
-            raise ValueError(f"task {name!r} is the last one that is left: there would be nothing to draw")
-        self._removed.add(arm)
-
-    def guard(self, names: Iterable[str]) -> None:
-        """Give these tasks at least their prior share from now on, and no others."""
-        self.guarded = tuple(names)
+        self._drawn.remove(self._arm(name))
 
     def restore_task(self, name: str) -> None:
         """Draw a removed task again, with the weight that the bandit has for it.
@@ -133,7 +234,7 @@ class Teacher:
         Raises:
             ValueError: if there is no such task.
         """
-        self._removed.discard(self._arm(name))
+        self._drawn.removed.discard(self._arm(name))
 
     def add_task(self, name: str) -> None:
         """Add a task as the last arm, while a model trains or before.
@@ -152,11 +253,7 @@ class Teacher:
             >>> teacher.probabilities().round(3).tolist()
             [0.333, 0.333, 0.333]
         """
-        tasks = check_names([*self.tasks, name])
-        self.bandit.rearrange([*range(len(self.tasks)), None])
-        self.tasks = tasks
-        self.skipped.append(0)
-        self._open = self._open.rearranged([*range(len(tasks) - 1), None])
+        self._go_on_with(check_names([*self.tasks, name]))
 
     def set_tasks(self, tasks: Sequence[str]) -> TaskChanges:
         """Go on with other tasks, matched by name, as where the data are loaded anew. On an error nothing has changed.
@@ -183,27 +280,38 @@ class Teacher:
         changes = TaskChanges.between(self.tasks, names)
         if names == self.tasks:
             return changes
+        self._go_on_with(names)
+        return changes
+
+    def _go_on_with(self, names: tuple[str, ...]) -> None:
         carried = carried_arms(self.tasks, names)
-        removed = _removed_now(self._removed, carried, names)
-        self.bandit.rearrange(carried)
+        before = dict(vars(self._drawn))
+        self._drawn.rearrange(names, carried)
+        try:
+            self.bandit.rearrange(carried)
+        except Exception:
+            vars(self._drawn).update(before)
+            raise
         self._open = self._open.rearranged(carried)
         self.skipped = [0 if arm is None else self.skipped[arm] for arm in carried]
-        self.tasks, self._removed = names, removed
-        return changes
+        self.tasks = names
 
     def _arm(self, name: str) -> int:
         if name not in self.tasks:
             raise ValueError(f"there is no task {name!r}: the tasks are {list(self.tasks)}")
         return self.tasks.index(name)
 
-    def _left(self) -> list[int]:
-        return [arm for arm in range(len(self.tasks)) if arm not in self._removed]
+    def draw(self, left: Mapping[int, int] | None = None) -> Draw:
+        """Draw a task from the current policy and keep the draw open until it is rewarded or discarded.
 
-    def draw(self) -> Draw:
-        """Draw a task from the current policy and keep the draw open until it is rewarded or discarded."""
+        Args:
+            left: as in :meth:`draw_all`.
+        """
+        if left is not None:
+            self._check_left(left, 1)
         kept = self._policy_to_keep()
         numbers = self._numbers.at(self.draws)
-        if self._removed:
+        if self._drawn.stands_between:
             policy = self.probabilities()
             arm = invert(policy, numbers.random())
             probability = float(policy[arm])
@@ -215,7 +323,32 @@ class Teacher:
         self.draws += 1
         return draw
 
-    def draw_all(self, count: int, *, quotas: bool = False, rewarded: bool = True) -> tuple[Draw, ...]:
+    def use_up(self, left: Mapping[int, int], count: int = 1) -> bool:
+        """Note how many more draws the tasks may have, and tell whether a further step can be drawn.
+
+        Args:
+            left: how many more draws a task may have, by arm; others have no limit.
+            count: number of draws of a step.
+        """
+        drawn = self._drawn
+        others = drawn.removed.union(left)
+        without_limit = len(others) < len(self.tasks)
+        if not without_limit and sum(number for arm, number in left.items() if arm not in drawn.removed) < count:
+            drawn.use_up(set(left))
+        else:
+            drawn.use_up({arm for arm, number in left.items() if number < 1})
+        return not drawn.is_over
+
+    def _check_left(self, left: Mapping[int, int], count: int) -> None:
+        if not self.use_up(left, count):
+            raise RuntimeError(
+                "no task is left to draw: all have used up their passes (max_passes of the Mixture), or were removed. "
+                "Look at teacher.is_over before you draw"
+            )
+
+    def draw_all(
+        self, count: int, *, quotas: bool = False, rewarded: bool = True, left: Mapping[int, int] | None = None
+    ) -> tuple[Draw, ...]:
         r"""Draw the tasks of one step from the current policy, with replacement, and keep the draws open.
 
         They are a pure function of the seed, the number of the first of them, ``count`` and the policy. The first of
@@ -234,10 +367,14 @@ class Teacher:
             count: number of draws, at least 1.
             quotas: make the numbers of the tasks' draws follow the policy with the least rounding.
             rewarded: keep the draws open; else they are as good as discarded.
+            left: how many more draws a task may have, by arm; others have no limit. A task that has none left is not
+                drawn. Where one may run out within the step the draws are made one after the other, each from the
+                policy over the tasks that are left then, also with quotas.
 
         Raises:
             TypeError: if the count is no int.
             ValueError: if it is below 1.
+            RuntimeError: if no task is left to draw.
 
         Example:
             >>> teacher = Teacher(["easy", "hard"], seed=1)
@@ -247,12 +384,16 @@ class Teacher:
             ['easy', 'easy', 'easy', 'hard', 'hard', 'hard']
         """
         _check_count("count", count)
+        if left is not None:
+            self._check_left(left, count)
         numbers = self._numbers.at(self.draws)
-        if quotas or self._removed:
+        if left is not None and any(0 < number < count for number in left.values()):
+            arms, probabilities = self._drawn_one_by_one(numbers.random(count), left)
+        elif quotas or self._drawn.stands_between:
             policy = self.probabilities()
             points = (numbers.random() + numbers.permutation(count)) / count if quotas else numbers.random(count)
             arms = invert_all(policy, points)
-            probabilities: list[float] = policy[arms].tolist()
+            probabilities = policy[arms].tolist()
         else:
             arms = self.bandit.draw_all(numbers, count)
             probabilities = list(map(self.bandit.probability, arms))
@@ -264,12 +405,36 @@ class Teacher:
         self.draws += count
         return draws
 
+    def _drawn_one_by_one(self, numbers: FloatArray, left: Mapping[int, int]) -> tuple[list[int], list[float]]:
+        """Draw with one uniform number each, and draw no task more often than is left of it."""
+        remaining, gone = dict(left), set[int]()
+        arms: list[int] = []
+        probabilities: list[float] = []
+        for number in numbers.tolist():
+            policy = self._drawn.of(self.bandit, self._step, self.spent, without=gone)
+            arm = invert(policy, number)
+            arms.append(arm)
+            probabilities.append(float(policy[arm]))
+            if arm in remaining:
+                remaining[arm] -= 1
+                if remaining[arm] < 1:
+                    gone.add(arm)
+        return arms, probabilities
+
     def _policy_to_keep(self) -> FloatArray | None:
         if not self.bandit.needs_policy:
             return None
         policy = self.probabilities()
-        policy[list(self._removed)] = 1.0  # bonuses are divided by it, and a task not to be drawn has none to get
+        if self._drawn.is_below_bandit:
+            policy = np.maximum(policy, self.bandit.least_probability)
+        policy[list(self._drawn.not_drawn)] = 1.0  # bonuses are divided by it, and a task not drawn has none to get
         return policy
+
+    def _probability_to_learn_with(self, draw: Draw) -> float:
+        """Return the probability of a draw, or what the bandit's rates were made for where it is below that."""
+        if not self._drawn.is_below_bandit:
+            return draw.probability
+        return max(draw.probability, min(1.0, self.bandit.least_probability))
 
     def reward(self, draw: Draw, progress: float, cost: float = 1.0) -> float | None:
         """Close a draw with the progress that it earned and teach the bandit: :meth:`reward_all` of a step of one draw.
@@ -289,9 +454,12 @@ class Teacher:
         """
         rate = _checked_rate(draw, progress, cost)
         self._open.check(draw, self.draws)
+        self.spent += cost
         return self._learn_one(draw, rate)
 
-    def reward_all(self, outcomes: Iterable[tuple[Draw, float | None, float]]) -> list[float | None]:
+    def reward_all(
+        self, outcomes: Iterable[tuple[Draw, float | None, float]], *, spent: float | None = None
+    ) -> list[float | None]:
         """Close all draws of a step with what they earned and teach the bandit once, by the mean over them.
 
         The scaler maps every rate by what it knew before the step, and remembers them in the order of the draws'
@@ -307,6 +475,8 @@ class Teacher:
             outcomes: one triple for each draw of the step, those included that are to be discarded: an open draw; its
                 raw progress as in :meth:`reward`, or ``None`` where it is not known (the draw is discarded, and not
                 counted in :attr:`skipped`); and the cost that its progress is divided by.
+            spent: what the step cost altogether, for :attr:`spent`; ``None``: the sum over its draws, without those
+                whose progress and cost are both unknown.
 
         Returns:
             For each outcome, in the order given, the scaled reward in ``[-1, 1]``, or ``None`` if there is none.
@@ -326,14 +496,17 @@ class Teacher:
         """
         rated: list[tuple[Draw, float | None]] = []
         seen: set[int] = set()
+        total = 0.0
         for draw, progress, cost in outcomes:
             rated.append((draw, _rate(draw, progress, cost)))
+            total += cost if rated[-1][1] is not None or math.isfinite(cost) else 0.0
             self._open.check(draw, self.draws)
             if draw.id in seen:
                 raise ValueError(f"draw {draw.id} is given twice: give one outcome for each draw of the step")
             seen.add(draw.id)
         if not rated:
             raise ValueError("a step has at least one draw, got no outcomes: give one for each of its draws")
+        self.spent += total if spent is None else spent
         draw, rate = rated[0]
         return [self._learn_one(draw, rate)] if len(rated) == 1 and rate is not None else self._learn(rated)
 
@@ -344,7 +517,7 @@ class Teacher:
             self.skipped[draw.arm] += 1
             return None
         reward = self.scaler.scale(rate)
-        self.bandit.update(draw.arm, reward, draw.probability, policy)
+        self.bandit.update(draw.arm, reward, self._probability_to_learn_with(draw), policy)
         self.updates += 1
         return reward
 
@@ -362,7 +535,7 @@ class Teacher:
         known.sort(key=lambda each: each[0].id)
         rewards = self.scaler.scale_all([rate for _, rate, _ in known])
         pulls = [
-            Pull(draw.arm, reward, draw.probability, policy)
+            Pull(draw.arm, reward, self._probability_to_learn_with(draw), policy)
             for (draw, _, policy), reward in zip(known, rewards, strict=True)
         ]
         self.bandit.update_all(pulls, draws=len(rated))
@@ -395,7 +568,8 @@ class Teacher:
                 "draws": self.draws,
                 "updates": self.updates,
                 "skipped": list(self.skipped),
-                "removed": sorted(self._removed),
+                **self._drawn.state(),
+                **({"spent": self.spent} if self.spent else {}),
                 **self._open.state(),
                 "bandit": self.bandit.state_dict(),
                 "scaler": self.scaler.state_dict(),
@@ -428,7 +602,7 @@ class Teacher:
                 f"give seed={content['seed']}, or start the curriculum anew"
             )
         carried = carried_arms(saved, self.tasks)
-        removed = _removed_now(content.get("removed", ()), carried, self.tasks, " in the checkpoint")  # older: none
+        drawn = self._drawn.loaded(content, carried)
         before = self.bandit.state_dict()
         if saved == self.tasks:
             self.bandit.load_state_dict(content["bandit"])
@@ -441,21 +615,11 @@ class Teacher:
             raise
         self.draws = content["draws"]
         self.updates = content["updates"]
-        self._removed = removed
+        self.spent = float(content.get("spent", 0.0))
+        self._drawn = drawn
         self._open = OpenDraws.from_state(content["open"], content["policies"], saved).rearranged(carried)
         self.skipped = [0 if arm is None else content["skipped"][arm] for arm in carried]
         return changes
-
-
-def _removed_now(
-    removed: Iterable[int], carried: Sequence[int | None], names: Sequence[str], where: str = ""
-) -> set[int]:
-    """Return the arms of now that were removed before, or raise if no other is left."""
-    before = set(removed)
-    now = {arm for arm, old in enumerate(carried) if old in before}
-    if len(now) == len(names):
-        raise ValueError(f"all of the tasks {list(names)} were removed{where}: give one that was not")
-    return now
 
 
 def _rate(draw: Draw, progress: float | None, cost: float) -> float | None:

@@ -18,7 +18,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.cli import LightningCLI as OtherCLI
 from pytorch_lightning.cli import LightningCLI
 
-from curricula import CurriculumCallback, CurriculumDataModule, CurriculumLoader, Guard
+from curricula import CurriculumCallback, CurriculumDataModule, CurriculumLoader, Guard, Mixture
 from curricula import bandits as exported_bandits
 from curricula.bandits import Exp3S
 from curricula.rewards import QuantileScaler, RewardScaler
@@ -70,6 +70,7 @@ CONSTRUCTORS = [
     CurriculumLoader,
     CurriculumDataModule,
     CurriculumDataModule.from_datamodule,
+    Mixture,
     *bandit_classes(),
     exported_bandits.Exp3S.paper,
     exported_bandits.FixedPolicy.uniform,
@@ -287,6 +288,23 @@ def test_so_is_one_of_the_other_package():
     cli = run(OtherCLI, configuration, OtherData)
     check(cli.trainer)
     assert cli.trainer.train_dataloader.batch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("prior", "share"),
+    [
+        ({"easy": 0.75, "hard": 0.25}, 0.25),
+        ({"class_path": "curricula.Schedule", "init_args": {"points": [[0, {"easy": 0.25, "hard": 0.75}]]}}, 0.75),
+    ],
+)
+def test_a_mixture_and_a_schedule_are_plain_entries(prior, share):
+    changes = {"mixture": {"prior": prior, "cap": {"easy": 1.0}, "max_passes": 30.0, "warmup": 3}}
+    settings = trainer_settings("curricula.CurriculumCallback", **changes)
+    cli = run(LightningCLI, {"data": {"tasks": TASKS}, "trainer": settings}, CurriculumDataModule)
+    (callback,) = (one for one in cli.trainer.callbacks if isinstance(one, CurriculumCallback))
+    mixture = callback.teacher.mixture
+    assert (mixture.cap, mixture.max_passes, mixture.warmup) == ({"easy": 1.0}, 30.0, 3)
+    assert callback.teacher.prior()["hard"] == share
 
 
 def test_other_constructors_are_named_like_classes():

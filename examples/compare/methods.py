@@ -12,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from curricula import CurriculumCallback, CurriculumLoader
+from curricula import Mixture as UserMixture
 from curricula.bandits import Exp3S, FixedPolicy
 from curricula.signals import (
     FirstOrderPredictionGain,
@@ -283,6 +284,18 @@ def _mostly_useful(share: float) -> Callable[[Setting], FixedPolicy]:
     return make
 
 
+def _with_prior(share: float) -> Callable[[Setting], Plan]:
+    """The default around a prior that gives the useful tasks a share: a good guess, or a bad one."""
+
+    def make(setting: Setting) -> CurriculumCallback:
+        useful = [name in (setting.problem.useful or ()) for name in setting.tasks]
+        each = share / sum(useful), (1 - share) / max(1, len(useful) - sum(useful))
+        prior = {name: each[not is_useful] for name, is_useful in zip(setting.tasks, useful, strict=True)}
+        return CurriculumCallback(target=setting.problem.target, seed=setting.seed, mixture=UserMixture(prior=prior))
+
+    return curriculum(make)
+
+
 def _average(setting: Setting) -> Weights:
     if setting.replayed is None:
         raise ValueError("there is no run to replay: make that of the method that is replayed first")
@@ -360,7 +373,11 @@ _ALL = [
             _policy(_mostly_useful(share)),
             refuses=_all_useful,
         )
-        for share in (0.0, 0.1, 0.2, 0.3)
+        for share in (0.0, 0.1, 0.2, 0.3, 0.95)
+    ),
+    *(
+        Method(f"curriculum, prior of {share:.0%} on useful tasks", _with_prior(share), refuses=_all_useful)
+        for share in (0.8, 0.05)
     ),
     Method("uniform, one task a batch", _policy(lambda s: FixedPolicy.uniform())),
     Method(_DEFAULT, curriculum(lambda s: CurriculumCallback(target=s.problem.target, seed=s.seed))),

@@ -18,7 +18,13 @@ _AMONG_JUNK = (*_STAIRCASE, "by hand: useful tasks alone, mixed")
 # First-order gain is the default; policies that know the useless tasks are for the page about noise, several draws in a
 # batch for that about mixing.
 _OF_SEVERAL_DRAWS = tuple(name for name in METHODS if name.endswith(("draws a batch", "a draw per sample")))
-_OTHERS = ("curriculum, FPG", *_OF_SEVERAL_DRAWS)
+_WITH_A_PRIOR = (
+    "curriculum, prior of 80% on useful tasks",
+    "by hand: 20% on useless tasks, one task a batch",
+    "curriculum, prior of 5% on useful tasks",
+    "by hand: 95% on useless tasks, one task a batch",
+)
+_OTHERS = ("curriculum, FPG", *_OF_SEVERAL_DRAWS, *_WITH_A_PRIOR)
 _ALL = tuple(name for name in METHODS if name not in _OTHERS and "useless" not in name)
 
 STATIC = (

@@ -211,7 +211,7 @@ def test_what_cannot_be_reported_is_refused():
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             with pytest.raises(RuntimeError, match=r"no draw is open: .* report\(value, task=...\)"):
                 own.report(1.0)
-            with pytest.raises(ValueError, match=r"report\(\) has 'bb', which is no task \(did you mean 'b'\?\)"):
+            with pytest.raises(ValueError, match=r"report\(\) names no task 'bb': did you mean 'b'\?"):
                 own.report(1.0, task="bb")
 
     fit(None, Linear(), Asks(), own=own, max_steps=1)
