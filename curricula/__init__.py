@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curricula.callback import CurriculumCallback
     from curricula.data import CurriculumDataModule, CurriculumLoader
+    from curricula.guard import Guard
     from curricula.mixture import Mixture
     from curricula.schedule import Schedule
     from curricula.teacher import Draw, Teacher
@@ -20,6 +21,7 @@ __all__ = [
     "CurriculumDataModule",
     "CurriculumLoader",
     "Draw",
+    "Guard",
     "Mixture",
     "Schedule",
     "Teacher",
@@ -34,6 +36,7 @@ _HOMES = {
     "CurriculumDataModule": "curricula.data",
     "CurriculumLoader": "curricula.data",
     "Draw": "curricula.teacher",
+    "Guard": "curricula.guard",
     "Mixture": "curricula.mixture",
     "Schedule": "curricula.schedule",
     "Teacher": "curricula.teacher",

@@ -17,12 +17,15 @@ from curricula.checks import check_flags
 from curricula.curriculum import Curriculum
 from curricula.data.options import Cost, check_whole
 from curricula.data.tasks import Task
+from curricula.guard import Guard
 from curricula.mixture import Mixture
 from curricula.rewards import RewardScaler
 from curricula.setups import check_setup
 from curricula.signals.base import Signal
 from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
+from curricula.signals.reported import Reported
 from curricula.steps import Steps
+from curricula.task_shares import check_known
 from curricula.teacher import Draw, Teacher, check_instance
 from curricula.tracking.history import CurriculumHistory
 
@@ -62,6 +65,8 @@ class CurriculumCallback(pl.Callback):
             the trainer's ``accumulate_grad_batches``.
         horizon: expected number of steps that are rewarded, for the bandit's rates. ``None``: the number of optimiser
             steps that the trainer expects; give it where that is another, as with several optimisers.
+        guard: gives tasks whose held-out metrics become worse at least their prior share, see
+            :class:`~curricula.Guard`.
         mixture: what the user wants of the shares of the tasks: a prior to start from, floors, caps, most passes, and
             how far the bandit may leave the prior. ``None``: the bandit's policy as it is.
 
@@ -96,6 +101,7 @@ class CurriculumCallback(pl.Callback):
         independent_ranks: bool = False,
         batches_per_draw: int | None = None,
         horizon: int | None = None,
+        guard: Guard | None = None,
         mixture: Mixture | None = None,
     ) -> None:
         self.signal = check_instance("signal", FirstOrderPredictionGain() if signal is None else signal, Signal)
@@ -107,6 +113,8 @@ class CurriculumCallback(pl.Callback):
         check_whole("horizon", horizon, 1)
         if bandit is not None:
             check_instance("bandit", bandit, Bandit)
+        if guard is not None:
+            check_instance("guard", guard, Guard)
         if mixture is not None:
             check_instance("mixture", mixture, Mixture)
         self._curriculum = Curriculum(
@@ -119,6 +127,7 @@ class CurriculumCallback(pl.Callback):
             independent=independent_ranks,
             batches_per_draw=batches_per_draw,
             horizon=horizon,
+            guard=guard,
             mixture=mixture,
             unit=self._account.counted_in,
         )
@@ -166,6 +175,38 @@ class CurriculumCallback(pl.Callback):
     def current_task(self) -> str | tuple[str, ...] | None:
         """Name of the task of the batch in hand, or of each of its slots: see :func:`curricula.current_task`."""
         return None if self._steps is None else self._steps.task
+
+    def report(self, value: Any, task: str | None = None) -> None:
+        """Report a value to the signal :class:`~curricula.signals.Reported` (or one of its kind).
+
+        Args:
+            value: a number, or one per sample or slot of the batch in hand; ``None`` says nothing. Several values in a
+                step count with their mean.
+            task: of which the value is, where it is not of the batch in hand: it counts for the task's open draw, or
+                for its next one.
+
+        Raises:
+            RuntimeError: if the signal takes no values, or no batch is in hand whose draws are still open.
+            TypeError: if the value is no number.
+            ValueError: if there is no such task, or the value does not tell the draws of the batch apart.
+        """
+        signal = self.signal
+        if not isinstance(signal, Reported):
+            raise RuntimeError(
+                f"{type(signal).__name__} measures progress by itself and takes no reported value: give "
+                "CurriculumCallback(signal=Reported(...))"
+            )
+        if task is not None:
+            check_known("report()", [task], self.teacher.tasks)
+            signal.report_for(task, value)
+            return
+        step = self._running.step
+        if step is None or step.closed:
+            raise RuntimeError(
+                "no draw is open: its step is over, or none has begun. Report in training_step, or say of which task "
+                "the value is, report(value, task=...), and it counts for the task's next draw"
+            )
+        signal.report(step, value)
 
     # ---------------------------------------------------------------- start
 
@@ -239,6 +280,10 @@ class CurriculumCallback(pl.Callback):
         """Measure the progress of a finished step and reward its draw."""
         if self._steps is not None:
             self._steps.end_batch(outputs)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let signal and guard learn from what a validation in the course of the training has logged."""
+        self._curriculum.validated(trainer)
 
     # ---------------------------------------------------------------- end and state
 

@@ -14,6 +14,7 @@ from curricula.bandits.base import Bandit
 from curricula.checkpoint import go_on, look_back, parts_of
 from curricula.data.loader import CurriculumLoader
 from curricula.data.samples import HELD_OUT_TARGET
+from curricula.guard import Guard
 from curricula.handover import Handover
 from curricula.ledger import Ledger
 from curricula.mixture import Mixture
@@ -35,6 +36,7 @@ from curricula.trainers import (
     prepared,
     up_to_date_loader,
 )
+from curricula.validations import Validations
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Curriculum:
         independent: every rank draws tasks of its own.
         batches_per_draw: under manual optimisation, if known.
         horizon: expected number of steps, if it is not the trainer's.
+        guard: of the tasks that become worse, or ``None``.
         mixture: the user's, or ``None``.
         unit: what costs are counted in.
     """
@@ -70,6 +73,7 @@ class Curriculum:
         independent: bool,
         batches_per_draw: int | None,
         horizon: int | None,
+        guard: Guard | None,
         mixture: Mixture | None,
         unit: str,
     ) -> None:
@@ -87,6 +91,8 @@ class Curriculum:
         self.independent = independent
         self.batches_per_draw = batches_per_draw
         self._horizon = horizon
+        self._guard = guard
+        self._validations = Validations(signal, guard)
         self._mixture = mixture
         self._unit = unit
         self._ledger: Ledger | None = None
@@ -174,6 +180,7 @@ class Curriculum:
             MisconfigurationException: what does not fit.
         """
         self._goes_on = goes_on
+        self._validations.check(trainer)
         loader = up_to_date_loader(trainer)
         try:
             self._start_teacher(trainer, loader)
@@ -206,6 +213,11 @@ class Curriculum:
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
 
+    def validated(self, trainer: pl.Trainer) -> None:
+        """Learn from a validation in the course of the training, once it is over."""
+        if self.in_training and not trainer.sanity_checking:
+            self._validations.end(trainer, self.teacher)
+
     def end(self, trainer: pl.Trainer) -> None:
         """Leave the curriculum to the process that started this one."""
         self._handover.send(trainer, self.state_dict)
@@ -221,6 +233,7 @@ class Curriculum:
             )
 
     def _attach(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
+        self._validations.check_tasks(loader.names)
         rank, world_size = data_ranks(trainer)
         loader.attach(
             self.ledger.teacher,
@@ -264,9 +277,13 @@ class Curriculum:
         target = self._target if isinstance(self._target, str) else None
         history = CurriculumHistory(loader.names, grid=loader.grid, target=target, unit=self._unit)
         self._signal.reset()
+        if self._guard is not None:
+            self._guard.reset()
         if self._loaded is not None:
             source = trainer.ckpt_path
-            history = go_on(self._loaded, teacher, history, loader, self._signal, strict=self._strict, source=source)
+            history = go_on(
+                self._loaded, teacher, history, loader, self._signal, self._guard, strict=self._strict, source=source
+            )
             self._loaded = None
             keep_reloading(trainer, loader.made_in_epoch)
         elif trainer.ckpt_path is not None and trainer.global_step > 0:
@@ -289,7 +306,7 @@ class Curriculum:
         """Return all that decides the next draws, and the history."""
         if self._loaded is not None or self._ledger is None:
             return dict(self._loaded or {})
-        return parts_of(self._ledger.teacher, self._ledger.history, self._last_loader, self._signal)
+        return parts_of(self._ledger.teacher, self._ledger.history, self._last_loader, self._signal, self._guard)
 
     def load_state_dict(self, state: dict[str, Any], *, to_look_at: bool) -> None:
         """Keep the state of a checkpoint until the loader and its tasks are known.

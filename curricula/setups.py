@@ -161,7 +161,8 @@ def check_independent(trainer: pl.Trainer, signal: Signal) -> None:
 
 
 def _of_own_batch(signal: Signal) -> bool:
-    return signal.needs_loss and not (signal.needs_gradients or signal.needs_samples or signal.needs_parameters)
+    own = signal.needs_loss or signal.needs_outputs or signal.needs_validation
+    return own and not (signal.needs_gradients or signal.needs_samples or signal.needs_parameters)
 
 
 def check_takes_batches(module: pl.LightningModule) -> None:

@@ -18,7 +18,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.cli import LightningCLI as OtherCLI
 from pytorch_lightning.cli import LightningCLI
 
-from curricula import CurriculumCallback, CurriculumDataModule, CurriculumLoader, Mixture, Schedule
+from curricula import CurriculumCallback, CurriculumDataModule, CurriculumLoader, Guard, Mixture, Schedule
 from curricula import bandits as exported_bandits
 from curricula.bandits import Exp3S
 from curricula.rewards import QuantileScaler, RewardScaler
@@ -26,7 +26,7 @@ from curricula.signals import PredictionGain
 from curricula.variational import Variational
 from tests.bandits.checks import bandit_classes
 from tests.models import Constant, Linear, tasks_of_constants
-from tests.signals.test_conformance import signal_classes
+from tests.signals.kinds import signal_classes
 
 
 def cost(batch: Any) -> float:
@@ -79,6 +79,7 @@ CONSTRUCTORS = [
     QuantileScaler,
     QuantileScaler.paper,
     *signal_classes(),
+    Guard,
     Variational,
 ]
 
@@ -142,6 +143,8 @@ REQUIRED: dict[str, Any] = {
     "tasks": {"a": {"class_path": "tests.models.Constant", "init_args": {"value": 0.0}}},
     "datamodule": {"class_path": f"{__name__}.OtherData"},
     "module": {"class_path": "torch.nn.Linear", "init_args": {"in_features": 1, "out_features": 1}},
+    "name": "return",
+    "metrics": "val_loss/{task}",
     "samples": 10.0,
     "sizes": [1.0, 2.0],
     "counts": [3, 1],

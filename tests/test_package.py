@@ -57,6 +57,7 @@ def test_imports_point_downwards_only():
         "randomness",
         "task_names",
         "task_shares",
+        "held_out",
         "schedule",
         "skipped_steps",
         "bandits",
@@ -71,7 +72,9 @@ def test_imports_point_downwards_only():
         "signals",
         "data",
         "tracking",
+        "guard",
         "trainers",
+        "validations",
         "setups",
         "account",
         "manual_steps",
@@ -90,7 +93,16 @@ def test_imports_point_downwards_only():
     ]
     allowed = {
         "randomness": {"state"},
-        "signals": {"batches", "checks", "generators", "randomness", "teacher", "variational"},
+        "signals": {
+            "batches",
+            "checks",
+            "generators",
+            "held_out",
+            "randomness",
+            "task_names",
+            "teacher",
+            "variational",
+        },
         "data": {
             "bandits",
             "batches",

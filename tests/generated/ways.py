@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from curricula import signals
+from tests.signals.kinds import measuring_classes
 
 SIZES = (12, 18, 10, 14)
 """Samples of the tasks: with no batch size in use does a pass leave one sample, which BatchNorm refuses."""
 
-SIGNALS = tuple(sorted(set(signals.__all__) - {"Signal", "Step"}))
+SIGNALS = tuple(sorted(kind.__name__ for kind in measuring_classes()))
 
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "package": ("pytorch_lightning", "lightning.pytorch"),

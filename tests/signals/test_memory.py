@@ -269,9 +269,9 @@ def agreed(folder, world_size, separate):
     return [found, [outcome.stepped for outcome in stopped]]
 
 
-def test_what_one_rank_does_not_know_none_knows_and_a_fault_is_a_fault(tmp_path):
+def test_what_one_rank_knows_all_know_and_a_fault_is_a_fault(tmp_path):
     (both,) = on_ranks(agreed, tmp_path, (2, [2, False]))
-    assert both[0] == both[1] == [[["2.0"], ["None"], ["None"], ["nan"], ["nan"], ["None"]], [False]]
+    assert both[0] == both[1] == [[["2.0"], ["3.0"], ["None"], ["nan"], ["nan"], ["1.0"]], [False]]
     (tmp_path / "apart").mkdir()
     (both,) = on_ranks(agreed, tmp_path / "apart", (2, [2, True]))
     pairs = [["1.0", "3.0"], ["None", "3.0"], ["None", "None"], ["nan", "None"], ["nan", "1.0"], ["1.0", "None"]]
