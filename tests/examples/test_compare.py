@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import signal
 from concurrent.futures import Future
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset, default_collate
 
+from examples.compare import schedule
 from examples.compare.__main__ import main
 from examples.compare.methods import METHODS, Setting, named
 from examples.compare.mixing import Mixture, Script, samples_of, sizes_of, tempered
@@ -25,6 +28,7 @@ from examples.compare.published import PUBLISHED
 from examples.compare.records import COLUMNS, Record, Records, digest, read, write_csv, write_parquet
 from examples.compare.schedule import choose_rates, expand, make_all, tuning_jobs
 from examples.compare.training import Evaluation, train
+from tests.forked import call_forked
 
 DEADLY = "dies"
 
@@ -416,13 +420,19 @@ def test_a_run_that_ended_at_its_goal_stays_there_when_rates_are_chosen(tmp_path
     assert choose_rates([problem], ["uniform, mixed"], records) == {("toy", "uniform, mixed"): 1.0}
 
 
-def test_a_process_that_dies_takes_no_other_run_with_it(tmp_path):
-    records = Records(tmp_path)
+def run_jobs_of_which_some_die(folder):
+    fork = multiprocessing.get_context("fork")  # a spawned process imports everything anew, in every pool
+    schedule.multiprocessing = SimpleNamespace(get_context=lambda method: fork)
+    records = Records(folder)
     jobs = [Job(name, "uniform, mixed", 0.1, seed) for seed in (0, 1) for name in ("toy", DEADLY)]
-    failures = make_all(jobs, toy_of, records, processes=2)
+    failures = schedule.make_all(jobs, toy_of, records, processes=2)
     assert [failure.job.problem for failure in failures] == [DEADLY, DEADLY]
     assert {failure.error for failure in failures} == {"its process died"}
     assert len(records.all()) == 2
+
+
+def test_a_process_that_dies_takes_no_other_run_with_it(tmp_path):
+    call_forked(run_jobs_of_which_some_die, tmp_path)
 
 
 def test_an_error_of_one_run_is_told_and_the_others_go_on(tmp_path, in_this_process):

@@ -113,8 +113,9 @@ class Way:
 
     @property
     def epochs(self) -> int:
-        """Epochs of the longest training: more of them where checkpoints are as rare as validations."""
-        return 12 if self.validation == "second epoch" and self.saves_at_validations else 6
+        """Epochs of the longest training: more of them where few places are left to resume from."""
+        epochs = 6 if self.checkpoints in ("steps", "exception", "last") else 4
+        return 2 * epochs if self.validation == "second epoch" and self.saves_at_validations else epochs
 
     @property
     def epoch_steps(self) -> int:
