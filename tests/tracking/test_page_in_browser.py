@@ -103,7 +103,7 @@ def test_charts_move_to_an_axis_of_cost_where_that_is_ticked(tmp_path, opened):
     path.write_text(text.replace('id="against-cost"', ticked, 1), encoding="utf-8")
     page = Page(opened(path)[0])
     assert page.text.count("tokens so far") == 6
-    assert page.text.count("optimiser steps") == 1, "of the syllabus"
+    assert page.text.count("optimiser steps") == 2, "at a glance, and of the syllabus"
     assert "could not be drawn" not in "".join(page.text)
 
 
