@@ -29,6 +29,18 @@ def test_the_average_mixture_is_of_all_draws_though_few_rows_were_kept():
     assert average_mixture(history) == {"task 0": 0.5, "task 1": 0.25, "task 2": 0.25, "task 3": 0.0}
 
 
+def test_a_mixture_by_cost_is_of_what_the_draws_have_cost():
+    history = CurriculumHistory(["a", "b"])
+    for arm, cost in ((0, 10.0), (0, 20.0), (1, 90.0)):
+        draw = Draw(0, arm, "ab"[arm], 0.5, 0)
+        history.record(draw, progress=0.1, reward=0.0, loss=1.0, policy=np.full(2, 0.5), cost=cost)
+    assert average_mixture(history, by="cost") == {"a": 0.25, "b": 0.75}
+    with pytest.raises(ValueError, match="the costs in the history do not make a mixture, their sum is nan"):
+        average_mixture(history_of([[0.5, 0.5]]), by="cost")
+    with pytest.raises(ValueError, match="by 'draws' or by 'cost', got by='tokens'"):
+        average_mixture(history, by="tokens")
+
+
 def test_a_schedule_has_the_mean_policy_of_each_part():
     rising = [[1 - step / 10, step / 10] for step in range(10)]
     schedule = learned_schedule(history_of(rising), points=2)
