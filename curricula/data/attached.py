@@ -11,6 +11,7 @@ from curricula.data.cursor import Draws
 from curricula.data.faults import OnError, TaskError
 from curricula.data.hooks import Hooks, hooks
 from curricula.data.options import check_whole
+from curricula.data.passes import Passes
 from curricula.data.pool import Pool
 from curricula.data.reads import Share
 from curricula.data.resumable import ResumableLoader
@@ -112,10 +113,7 @@ class AttachedLoader(ResumableLoader):
         self._plan.follow_batch_size(self._sources.slot_size)
 
     def _follow_passes(self) -> None:
-        mixture = self.teacher.mixture
-        limited = mixture is not None and mixture.max_passes is not None
-        world_size = self._plan.share.world_size
-        self._plan.most_visits = self._sources.most_visits(mixture.passes, world_size) if mixture and limited else {}
+        self._plan.passes = Passes.of(self.teacher.mixture, self._sources, self._plan.share.world_size)
 
     @property
     def is_over(self) -> bool:

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from curricula.data.cursor import Cursor, Draws
 from curricula.data.hooks import Hooks
+from curricula.data.passes import Passes
 from curricula.data.reads import MixedRead, Read, Share
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.slot_order import visit_after
 from curricula.randomness import CounterGenerator
-from curricula.task_names import listed
 from curricula.teacher import Draw, Teacher
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Plan:
         cursor: what was delivered, and what is on its way.
         share: of this process.
         limit: give each task only its first so many batches.
-        most_visits: how many draws of delivered batches the tasks may have in all, by arm; others have no limit.
+        passes: the most that the tasks may have.
         rewarded: whether somebody closes the draws; else they are discarded at once.
     """
 
@@ -64,7 +64,7 @@ class Plan:
         self.rewarded = False
         self.share = Share()
         self.limit: int | None = None
-        self.most_visits: dict[int, int] = {}
+        self.passes = Passes()
         self.cursor = Cursor(num_tasks, draws_per_batch)
 
     def reset(self, num_tasks: int) -> None:
@@ -136,8 +136,8 @@ class Plan:
             if self.rewarded:
                 self._discard(draws)
         number = self.draws_per_step
-        left = self._left(visits, micro_batches) if self.most_visits else None
-        if left is not None and not self._may_draw(left, at_least):
+        left = self.passes.left(visits, micro_batches) if self.passes.limited else None
+        if left is not None and not self.passes.go_on(teacher, left, at_least, tell=self.share.is_first):
             return None
         if number > 1 or self._quotas:
             return teacher.draw_all(number, quotas=self._quotas, rewarded=self.rewarded, left=left)
@@ -146,34 +146,17 @@ class Plan:
             self._discard(draws)
         return draws
 
-    def _left(self, visits: Sequence[int], micro_batches: int) -> dict[int, int]:
-        """Return how many more draws the tasks may have whose passes have a limit, by arm."""
-        return {arm: max(0, most - visits[arm]) // micro_batches for arm, most in self.most_visits.items()}
-
-    def _may_draw(self, left: Mapping[int, int], number: int) -> bool:
-        teacher, before = self.teacher, self.teacher.used_up
-        goes_on = teacher.use_up(left, number)
-        new = [name for name in teacher.used_up if name not in set(before)]
-        if new and self.share.is_first:
-            _log.warning(
-                "the passes of %s are used up, after %d draws in all: %s",
-                listed(new),
-                teacher.draws,
-                "the others share what was theirs" if goes_on else "no task is left to draw, and the training ends",
-            )
-        return goes_on
-
     def is_over(self, hooks: Hooks) -> bool:
         """Tell whether all that may be drawn was delivered, since the tasks have used up their passes."""
         cursor = self.cursor
-        if not self.most_visits or cursor.in_flight or cursor.undelivered:
+        if not self.passes.limited or cursor.in_flight or cursor.undelivered:
             return False
         micro_batches = max(1, hooks.micro_batches())
         if cursor.position % micro_batches:
             return False
-        left = self._left(cursor.visits, 1 if self._redraws else micro_batches)
+        left = self.passes.left(cursor.visits, 1 if self._redraws else micro_batches)
         number = self.draws_per_step * (micro_batches if self._redraws else 1)
-        return not self._may_draw(left, number)
+        return not self.passes.go_on(self.teacher, left, number, tell=self.share.is_first)
 
     def _discard(self, draws: Draws) -> None:
         for draw in draws:

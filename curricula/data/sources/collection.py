@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -132,40 +132,14 @@ class Sources:
             ValueError: if a task has no length.
         """
         draws = sum(source.batches_per_pass(world_size) for source in self.maps.values())
-        draws += sum(math.ceil(self._visits_of(arm, world_size, "steps_per_epoch")) for arm in self.streams)
+        draws += sum(math.ceil(self.visits_of(arm, world_size, "steps_per_epoch")) for arm in self.streams)
         return max(1, -(-draws // self._slots))
 
-    def _visits_of(self, arm: int, world_size: int, needed_for: str) -> float:
+    def visits_of(self, arm: int, world_size: int, needed_for: str) -> float:
         """Return the number of draws that a pass over a streamed task takes."""
         source = self.streams[arm]
         length = length_of(source.name, source.batches, needed_for)
         return length / (world_size * (self.slot_size if self._slots > 1 and self.gives_samples(arm) else 1))
-
-    def most_visits(self, passes: Callable[[str], float | None], world_size: int) -> dict[int, int]:
-        """Return how many draws the tasks may have in all, by arm, for those whose passes have a limit.
-
-        Args:
-            passes: most passes over the task of a name, if they have a limit.
-            world_size: number of processes that share a draw.
-
-        Raises:
-            ValueError: if such a task has no length, or its passes have no room for one draw.
-        """
-        most = {}
-        for arm, name in enumerate(self.names):
-            limit = passes(name)
-            if limit is None:
-                continue
-            if arm in self.maps:
-                most[arm] = self.maps[arm].visits_in(limit, world_size)
-            else:
-                most[arm] = int(limit * self._visits_of(arm, world_size, f"max_passes={limit:g}"))
-            if most[arm] < 1:
-                raise ValueError(
-                    f"max_passes={limit:g} of task {name!r} has no room for a single draw of it: give it more, or a "
-                    "prior share of 0"
-                )
-        return most
 
     def sizes(self) -> list[float]:
         """Return the number of samples of each task; of batches, where no dataset is known.
