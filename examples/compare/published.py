@@ -19,7 +19,7 @@ _AMONG_JUNK = (*_STAIRCASE, "by hand: useful tasks alone, mixed")
 # batch for that about mixing.
 _OF_SEVERAL_DRAWS = tuple(name for name in METHODS if name.endswith(("draws a batch", "a draw per sample")))
 _OTHERS = ("curriculum, FPG", *_OF_SEVERAL_DRAWS)
-_ALL = tuple(name for name in METHODS if name not in _OTHERS and "useless" not in name)
+_ALL = tuple(name for name in METHODS if name not in _OTHERS and "useless" not in name and "policy: " not in name)
 
 STATIC = (
     "proportional, mixed",
