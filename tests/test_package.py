@@ -86,6 +86,7 @@ def test_imports_point_downwards_only():
         "handover",
         "curriculum",
         "steps",
+        "callback_state",
         "callback",
         "testing",
         "export",

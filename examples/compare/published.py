@@ -25,7 +25,7 @@ _WITH_A_PRIOR = (
     "by hand: 95% on useless tasks, one task a batch",
 )
 _OTHERS = ("curriculum, FPG", *_OF_SEVERAL_DRAWS, *_WITH_A_PRIOR)
-_ALL = tuple(name for name in METHODS if name not in _OTHERS and "useless" not in name)
+_ALL = tuple(name for name in METHODS if name not in _OTHERS and "useless" not in name and "policy: " not in name)
 
 STATIC = (
     "proportional, mixed",
