@@ -13,6 +13,14 @@ _USUAL = (*_BASELINES, *_CURRICULA, *_REPLAYS)
 _FEWEST = (*_BASELINES, "curriculum", "curriculum, replayed: its mixture, mixed")
 _STAIRCASE = (*_USUAL, *_OF_A_TARGET, "by hand: syllabus, mixed", "curriculum, PG")
 _SIXTEEN = "curriculum, 16 draws a batch"
+_DRAWS = (
+    "uniform, 16 draws a batch",
+    "curriculum, 4 draws a batch",
+    _SIXTEEN,
+    "curriculum, a draw per sample",
+    "curriculum, PG, 16 draws a batch",
+    "curriculum, SPG, 16 draws a batch",
+)
 _AMONG_JUNK = (*_STAIRCASE, "by hand: useful tasks alone, mixed")
 
 # First-order gain is the default; policies that know the useless tasks are for the page about noise, several draws in a
@@ -54,7 +62,7 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
         "curriculum, TPG",
         "curriculum, paper's constants",
         "curriculum, replayed: its mixture, one task a batch",
-        _SIXTEEN,
+        *_DRAWS,
     ),
     "junk_arms_4_10_6": (
         *_AMONG_JUNK,
