@@ -278,6 +278,7 @@ def trace(bandit: Bandit, num_arms: int = 5, steps: int = 300, seed: int = 11) -
     for step in range(steps):
         policy = bandit.probabilities().copy()
         arm = bandit.draw(numbers.at(step))
+        bandit.drawn([arm])
         arms.append(arm)
         if step % 10 == 0:
             policies.append([float(f"{probability:.12g}") for probability in policy])

@@ -29,6 +29,7 @@ from curricula.bandits import (
     TSCLOnline,
     TSCLSampling,
     TSCLWindow,
+    WithoutReplacement,
 )
 from curricula.rewards import QuantileScaler
 from curricula.teacher import Teacher
@@ -45,6 +46,7 @@ BANDITS = {
     "exp3s_beta": lambda: Exp3S(eta=0.02, epsilon=0.1, beta=0.1),
     "exp3s_paper": Exp3S.paper,
     "fixed": lambda: FixedPolicy.proportional([900, 400, 100, 16, 1], temperature=2.0),
+    "without_replacement": lambda: WithoutReplacement([50, 40, 30, 20, 10]),
     "boltzmann": lambda: Boltzmann(temperature=0.3, prior=[5, 4, 3, 2, 1], epsilon=0.05),
     "online_data_mixing": lambda: OnlineDataMixing(epsilon=0.2, temperature=0.3),
     "tscl_online": lambda: TSCLOnline(epsilon=0.2, absolute=True),
