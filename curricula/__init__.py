@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curricula.callback import CurriculumCallback
     from curricula.data import CurriculumDataModule, CurriculumLoader
+    from curricula.guard import Guard
+    from curricula.mixture import Mixture
+    from curricula.schedule import Schedule
     from curricula.teacher import Draw, Teacher
-    from curricula.trainers import current_task
+    from curricula.trainers import current_draws, current_task
 
 __version__ = "0.1.0"
 
@@ -18,8 +21,12 @@ __all__ = [
     "CurriculumDataModule",
     "CurriculumLoader",
     "Draw",
+    "Guard",
+    "Mixture",
+    "Schedule",
     "Teacher",
     "__version__",
+    "current_draws",
     "current_task",
 ]
 
@@ -29,7 +36,11 @@ _HOMES = {
     "CurriculumDataModule": "curricula.data",
     "CurriculumLoader": "curricula.data",
     "Draw": "curricula.teacher",
+    "Guard": "curricula.guard",
+    "Mixture": "curricula.mixture",
+    "Schedule": "curricula.schedule",
     "Teacher": "curricula.teacher",
+    "current_draws": "curricula.trainers",
     "current_task": "curricula.trainers",
 }
 

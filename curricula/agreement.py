@@ -62,8 +62,9 @@ class Ranks:
     def agree(self, own: list[Outcome], teacher: Teacher, step: int) -> list[Outcome]:
         """Return the outcomes of the shared draws, or of all ranks' draws in the ranks' order; alike on all ranks.
 
-        Averaged progress that is not finite on one rank is NaN for all, else what one rank does not know yet is
-        ``None`` for all. The loss of an averaged outcome is the rank's own; cost and samples are those of all ranks.
+        Averaged progress that is not finite on one rank is NaN for all, else it is the mean over the ranks that know
+        it, ``None`` if none does. The loss of an averaged outcome is the rank's own; cost and samples are those of all
+        ranks.
 
         Args:
             own: what this rank measured, for each draw; as many on every rank.
@@ -144,19 +145,19 @@ def _encoded(progress: float | None) -> tuple[float, float]:
 
 
 def _decoded(total: float, count: float, ranks: int) -> float | None:
-    """Return the mean progress of so many ranks.
+    """Return the mean progress of those of so many ranks that know it.
 
     Example:
         >>> both = [a + b for a, b in zip(_encoded(1.0), _encoded(3.0))]
         >>> _decoded(*both, 2)
         2.0
-        >>> _decoded(*[a + b for a, b in zip(_encoded(1.0), _encoded(None))], 2) is None
-        True
+        >>> _decoded(*[a + b for a, b in zip(_encoded(1.0), _encoded(None))], 2)
+        1.0
     """
     finite, unknown = int(count), round(count % 1 / _UNKNOWN)
     if finite + unknown < ranks:
         return math.nan
-    return None if unknown else total / finite
+    return total / finite if finite else None
 
 
 def fingerprint(teacher: Teacher) -> list[float]:

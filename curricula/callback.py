@@ -13,22 +13,24 @@ from torch.utils.data import Dataset
 
 from curricula.account import Account
 from curricula.bandits.base import Bandit
+from curricula.callback_state import CurriculumState
 from curricula.checks import check_flags
 from curricula.curriculum import Curriculum
 from curricula.data.options import Cost, check_whole
 from curricula.data.tasks import Task
+from curricula.guard import Guard
+from curricula.mixture import Mixture
 from curricula.rewards import RewardScaler
 from curricula.setups import check_setup
 from curricula.signals.base import Signal
 from curricula.signals.first_order_prediction_gain import FirstOrderPredictionGain
 from curricula.steps import Steps
-from curricula.teacher import Draw, Teacher, check_instance
-from curricula.tracking.history import CurriculumHistory
+from curricula.teacher import check_instance
 
 _log = logging.getLogger(__name__)
 
 
-class CurriculumCallback(pl.Callback):
+class CurriculumCallback(CurriculumState):
     """Chooses the task of every optimiser step by a bandit that learns from learning progress.
 
     Put it into the trainer's callbacks and train on a :class:`~curricula.CurriculumLoader`. The model stays as it is;
@@ -61,6 +63,10 @@ class CurriculumCallback(pl.Callback):
             the trainer's ``accumulate_grad_batches``.
         horizon: expected number of steps that are rewarded, for the bandit's rates. ``None``: the number of optimiser
             steps that the trainer expects; give it where that is another, as with several optimisers.
+        guard: gives tasks whose held-out metrics become worse at least their prior share, see
+            :class:`~curricula.Guard`.
+        mixture: what the user wants of the shares of the tasks: a prior to start from, floors, caps, most passes, and
+            how far the bandit may leave the prior. ``None``: the bandit's policy as it is.
 
     Raises:
         TypeError: if an argument is of another kind; a class in place of an instance is told apart.
@@ -93,6 +99,8 @@ class CurriculumCallback(pl.Callback):
         independent_ranks: bool = False,
         batches_per_draw: int | None = None,
         horizon: int | None = None,
+        guard: Guard | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         self.signal = check_instance("signal", FirstOrderPredictionGain() if signal is None else signal, Signal)
         self._account = Account(cost, unit, per_cost)
@@ -103,6 +111,10 @@ class CurriculumCallback(pl.Callback):
         check_whole("horizon", horizon, 1)
         if bandit is not None:
             check_instance("bandit", bandit, Bandit)
+        if guard is not None:
+            check_instance("guard", guard, Guard)
+        if mixture is not None:
+            check_instance("mixture", mixture, Mixture)
         self._curriculum = Curriculum(
             self.signal,
             bandit=bandit,
@@ -113,52 +125,13 @@ class CurriculumCallback(pl.Callback):
             independent=independent_ranks,
             batches_per_draw=batches_per_draw,
             horizon=horizon,
+            guard=guard,
+            mixture=mixture,
             unit=self._account.counted_in,
         )
         self._log_figures = log_figures
         self._evaluates = False
         self._steps: Steps | None = None  # from the start of a training on
-
-    @property
-    def state_key(self) -> str:
-        """The key of the curriculum in a checkpoint's ``callbacks``."""
-        return "CurriculumCallback"
-
-    @property
-    def teacher(self) -> Teacher:
-        """The teacher in charge; there is one from the start of training on."""
-        return self._curriculum.teacher
-
-    @property
-    def history(self) -> CurriculumHistory:
-        """The record of the run; there is one from the start of training on."""
-        return self._curriculum.history
-
-    @property
-    def current_draw(self) -> Draw | None:
-        """The draw of the batch in hand, until the next batch arrives; ``None`` before the first.
-
-        Raises:
-            RuntimeError: if the batch has several draws (``draws_per_batch``): look at :attr:`current_draws`.
-        """
-        draws = self.current_draws
-        if len(draws) > 1:
-            raise RuntimeError(f"the batch in hand has {len(draws)} draws, one per slot: look at current_draws")
-        return draws[0] if draws else None
-
-    @property
-    def current_draws(self) -> tuple[Draw, ...]:
-        """This rank's draws of the batch in hand, one for each slot, until the next batch arrives.
-
-        Empty before the first batch. Slot ``k`` has the samples ``k * s`` to ``(k + 1) * s - 1`` of the batch, where
-        ``s`` is ``batch_size // draws_per_batch``.
-        """
-        return () if self._steps is None else self._steps.draws
-
-    @property
-    def current_task(self) -> str | tuple[str, ...] | None:
-        """Name of the task of the batch in hand, or of each of its slots: see :func:`curricula.current_task`."""
-        return None if self._steps is None else self._steps.task
 
     # ---------------------------------------------------------------- start
 
@@ -233,6 +206,10 @@ class CurriculumCallback(pl.Callback):
         if self._steps is not None:
             self._steps.end_batch(outputs)
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let signal and guard learn from what a validation in the course of the training has logged."""
+        self._curriculum.validated(trainer)
+
     # ---------------------------------------------------------------- end and state
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -257,25 +234,3 @@ class CurriculumCallback(pl.Callback):
                 self._steps.let_go()
             self._curriculum.let_go()
         self._evaluates = False
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that decides the next draws, and the history."""
-        return self._curriculum.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the state of a checkpoint until the loader and its tasks are known.
-
-        Of one that is evaluated, only to be looked at: a training that follows does not go on from it. After a trial in
-        the middle of a training, such as a search for the learning rate, the curriculum goes on: draws were spent.
-        """
-        if self._curriculum.in_training:
-            self._running.abandon()
-            self._curriculum.loader.discard_lost(step_is_over=True)
-        else:
-            self._curriculum.load_state_dict(state_dict, to_look_at=self._evaluates)
-
-    @property
-    def _running(self) -> Steps:
-        if self._steps is None:
-            raise RuntimeError("no training has started: on_train_start() comes first")
-        return self._steps

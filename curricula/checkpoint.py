@@ -9,6 +9,7 @@ from typing import Any
 from curricula.bandits.base import Bandit
 from curricula.data.loader import CurriculumLoader
 from curricula.encoding import decoded, encoded
+from curricula.guard import Guard
 from curricula.signals.base import Signal
 from curricula.state import seal, unseal
 from curricula.task_names import TaskChanges, listed
@@ -18,11 +19,15 @@ from curricula.tracking.history import CurriculumHistory
 _log = logging.getLogger(__name__)
 
 _REQUIRED = {"teacher", "history"}
-_OPTIONAL = {"loader", "signal"}  # states of earlier versions have neither
+_OPTIONAL = {"loader", "signal", "guard"}  # states of earlier versions have none of them
 
 
 def parts_of(
-    teacher: Teacher, history: CurriculumHistory, loader: CurriculumLoader | None, signal: Signal
+    teacher: Teacher,
+    history: CurriculumHistory,
+    loader: CurriculumLoader | None,
+    signal: Signal,
+    guard: Guard | None = None,
 ) -> dict[str, Any]:
     """Return all that decides the next draws and batches, and the history, each part sealed."""
     parts = {"teacher": teacher.state_dict(), "history": history.state_dict()}
@@ -32,6 +37,8 @@ def parts_of(
     if memory:
         name = type(signal).__name__
         parts["signal"] = seal("signal", {"name": name, "memory": encoded(f"signal {name}", memory, "state_dict()")})
+    if guard is not None:
+        parts["guard"] = seal("guard", guard.state_dict())
     return parts
 
 
@@ -55,7 +62,8 @@ def look_back(state: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Tea
         ValueError: if the state is damaged, or of another seed, bandit or scaler.
     """
     check_parts(state)
-    teacher = Teacher(unseal("teacher", state["teacher"])["tasks"], **options)
+    tasks = unseal("teacher", state["teacher"])["tasks"]
+    teacher = Teacher(tasks, sizes=[1.0] * len(tasks), **options)  # the state has the prior that came of the true ones
     teacher.load_state_dict(state["teacher"])
     return teacher, CurriculumHistory.from_state_dict(state["history"])
 
@@ -66,11 +74,12 @@ def go_on(
     history: CurriculumHistory,
     loader: CurriculumLoader,
     signal: Signal,
+    guard: Guard | None = None,
     *,
     strict: bool,
     source: Any,
 ) -> CurriculumHistory:
-    """Put teacher, loader and signal where they were, and return the history to go on with.
+    """Put teacher, loader, signal and guard where they were, and return the history to go on with.
 
     Args:
         state: what :func:`parts_of` returned.
@@ -78,6 +87,7 @@ def go_on(
         history: a new one.
         loader: that of this training.
         signal: that of this training.
+        guard: that of this training, or ``None``.
         strict: refuse a state of other tasks; if not, tasks are matched by name.
         source: the checkpoint's path, for messages.
 
@@ -92,6 +102,7 @@ def go_on(
     planned.tell_extended(teacher.bandit)
     _restore_loader(state, loader, source)
     _restore_signal(state, signal)
+    _restore_guard(state, guard, teacher)
     saved.adopt(teacher.tasks)
     saved.target = history.target
     if saved.count_in(history.unit):
@@ -142,6 +153,17 @@ def _restore_signal(state: Mapping[str, Any], signal: Signal) -> None:
             content["name"],
             type(signal).__name__,
         )
+
+
+def _restore_guard(state: Mapping[str, Any], guard: Guard | None, teacher: Teacher) -> None:
+    if "guard" not in state:
+        return
+    if guard is None:
+        _log.warning("the checkpoint has a guard, and there is none now: no task is guarded from here on")
+        teacher.guard(())
+        return
+    guard.load_state_dict(unseal("guard", state["guard"]))
+    teacher.guard(name for name in guard.guarded if name in teacher.tasks)
 
 
 class _Rates:

@@ -1,4 +1,4 @@
-"""The command line: page and table of runs that were saved, and the dashboard of a W&B project."""
+"""The command line: page, table and mixture of runs that were saved, and the dashboard of a W&B project."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from curricula.export import average_mixture, learned_schedule, write_shares
+from curricula.schedule import check_suffix
 from curricula.task_names import listed, printable
 from curricula.tracking.dashboard import add_arguments, create_dashboard
 from curricula.tracking.files import find_histories, read_history, run_name
@@ -24,6 +26,8 @@ examples:
   python -m curricula report curriculum=a0.json curriculum=a1.json uniform=b0.json -o page.html
   python -m curricula report lightning_logs/version_0 -o page.html
   python -m curricula table history.json -o history.csv
+  python -m curricula export last.ckpt --to mixture.yaml
+  python -m curricula export history.json --to schedule.json --schedule --points 50
   python -m curricula dashboard --entity my-team --project my-project
 """
 
@@ -58,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m curricula",
-        description="Look at curricula that were saved.",
+        description="Look at curricula that were saved, and take from them what they have learned.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("-o", "--out", type=Path, required=True, help="ends in .csv or .parquet")
     table.add_argument("--table", choices=TABLES, default="steps", help="a row per what (steps)")
     table.set_defaults(command=_table)
+    export = commands.add_parser("export", help="write what a run has learned, to train with it again")
+    export.add_argument("run", metavar="RUN", help=_RUNS)
+    export.add_argument("--to", type=Path, required=True, metavar="FILE", help="ends in .json, .yaml or .yml")
+    export.add_argument("--schedule", action="store_true", help="the policy over time, not the mean over all draws")
+    export.add_argument("--points", type=int, metavar="N", help="parts of the run in the schedule (20)")
+    export.set_defaults(command=_export)
     dashboard = commands.add_parser("dashboard", help="lay out the curriculum in a view of a W&B project")
     add_arguments(dashboard)
     dashboard.set_defaults(command=_dashboard)
@@ -92,11 +102,20 @@ def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Pat
 def _table(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path:
     if options.out.suffix not in (".csv", ".parquet"):
         parser.error(f"-o: a table ends in .csv or .parquet, got {options.out.name!r}")
-    runs = list(_read(options.run))
-    if len(runs) > 1:
-        names = listed([name for name, _ in runs])
-        raise ValueError(f"{options.run} holds {len(runs)} runs ({names}): give one file")
-    return write_table(runs[0][1], options.out, table=options.table)
+    return write_table(_read_one(options.run), options.out, table=options.table)
+
+
+def _export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path:
+    try:
+        check_suffix(options.to)
+    except ValueError as error:
+        parser.error(f"--to: {error}")
+    if options.points is not None and not options.schedule:
+        parser.error("--points: a mixture has no points, give --schedule as well")
+    history = _read_one(options.run)
+    if not options.schedule:
+        return write_shares(average_mixture(history), options.to)
+    return write_shares(learned_schedule(history, 20 if options.points is None else options.points), options.to)
 
 
 def _dashboard(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
@@ -106,6 +125,14 @@ def _dashboard(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
 def _read(given: str) -> list[tuple[str, CurriculumHistory]]:
     name, path = _split(given)
     return [(name or run_name(file), read_history(file)) for file in find_histories(path)]
+
+
+def _read_one(given: str) -> CurriculumHistory:
+    runs = list(_read(given))
+    if len(runs) > 1:
+        names = listed([name for name, _ in runs])
+        raise ValueError(f"{given} holds {len(runs)} runs ({names}): give one file")
+    return runs[0][1]
 
 
 def _split(given: str) -> tuple[str, Path]:

@@ -14,8 +14,10 @@ from curricula.bandits.base import Bandit
 from curricula.checkpoint import go_on, look_back, parts_of
 from curricula.data.loader import CurriculumLoader
 from curricula.data.samples import HELD_OUT_TARGET
+from curricula.guard import Guard
 from curricula.handover import Handover
 from curricula.ledger import Ledger
+from curricula.mixture import Mixture
 from curricula.rewards import RewardScaler
 from curricula.setups import check_reload, measured_signal
 from curricula.signals.base import Signal
@@ -34,6 +36,7 @@ from curricula.trainers import (
     prepared,
     up_to_date_loader,
 )
+from curricula.validations import Validations
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ class Curriculum:
         independent: every rank draws tasks of its own.
         batches_per_draw: under manual optimisation, if known.
         horizon: expected number of steps, if it is not the trainer's.
+        guard: of the tasks that become worse, or ``None``.
+        mixture: the user's, or ``None``.
         unit: what costs are counted in.
     """
 
@@ -68,17 +73,27 @@ class Curriculum:
         independent: bool,
         batches_per_draw: int | None,
         horizon: int | None,
+        guard: Guard | None,
+        mixture: Mixture | None,
         unit: str,
     ) -> None:
         Teacher(["any"], scaler=scaler, seed=seed)  # which checks these now rather than when training starts
         self._signal = signal
-        self._teacher_options: dict[str, Any] = {"bandit": bandit, "scaler": scaler, "seed": seed}
+        self._teacher_options: dict[str, Any] = {
+            "bandit": bandit,
+            "scaler": scaler,
+            "seed": seed,
+            "mixture": mixture,
+        }
         self._target = target
         self.target_name = target if target is None or isinstance(target, str) else HELD_OUT_TARGET
         self._strict = strict
         self.independent = independent
         self.batches_per_draw = batches_per_draw
         self._horizon = horizon
+        self._guard = guard
+        self._validations = Validations(signal, guard)
+        self._mixture = mixture
         self._unit = unit
         self._ledger: Ledger | None = None
         self._loader: CurriculumLoader | None = None
@@ -165,6 +180,7 @@ class Curriculum:
             MisconfigurationException: what does not fit.
         """
         self._goes_on = goes_on
+        self._validations.check(trainer)
         loader = up_to_date_loader(trainer)
         try:
             self._start_teacher(trainer, loader)
@@ -197,6 +213,11 @@ class Curriculum:
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
 
+    def validated(self, trainer: pl.Trainer) -> None:
+        """Learn from a validation in the course of the training, once it is over."""
+        if self.in_training and not trainer.sanity_checking:
+            self._validations.end(trainer, self.teacher)
+
     def end(self, trainer: pl.Trainer) -> None:
         """Leave the curriculum to the process that started this one."""
         self._handover.send(trainer, self.state_dict)
@@ -212,6 +233,7 @@ class Curriculum:
             )
 
     def _attach(self, trainer: pl.Trainer, loader: CurriculumLoader) -> None:
+        self._validations.check_tasks(loader.names)
         rank, world_size = data_ranks(trainer)
         loader.attach(
             self.ledger.teacher,
@@ -230,7 +252,7 @@ class Curriculum:
         self.place = rank if self.independent else 0
         if loader.redraws:  # no batch shares its draws with another: a step that was interrupted is over
             loader.discard_lost(step_is_over=True)
-        self.measured = measured_signal(loader, self.ledger.teacher.bandit, self._signal)
+        self.measured = measured_signal(loader, self.ledger.teacher, self._signal)
         if self.target_name == HELD_OUT_TARGET:
             loader.samples.add_target(self._target)
         self.sample = partial(_sample, trainer, loader) if self.measured.needs_samples else None
@@ -244,15 +266,24 @@ class Curriculum:
         steps = self._horizon
         if steps is None:
             steps = expected_draws(trainer, self.batches_per_draw or 1)
+        mixture = self._mixture
         teacher = Teacher(
-            loader.names, horizon=steps, draws_per_step=self._draws_per_step(trainer, loader), **self._teacher_options
+            loader.names,
+            horizon=steps,
+            draws_per_step=self._draws_per_step(trainer, loader),
+            sizes=loader.sizes if mixture is not None and mixture.needs_sizes else None,
+            **self._teacher_options,
         )
         target = self._target if isinstance(self._target, str) else None
         history = CurriculumHistory(loader.names, grid=loader.grid, target=target, unit=self._unit)
         self._signal.reset()
+        if self._guard is not None:
+            self._guard.reset()
         if self._loaded is not None:
             source = trainer.ckpt_path
-            history = go_on(self._loaded, teacher, history, loader, self._signal, strict=self._strict, source=source)
+            history = go_on(
+                self._loaded, teacher, history, loader, self._signal, self._guard, strict=self._strict, source=source
+            )
             self._loaded = None
             keep_reloading(trainer, loader.made_in_epoch)
         elif trainer.ckpt_path is not None and trainer.global_step > 0:
@@ -275,7 +306,7 @@ class Curriculum:
         """Return all that decides the next draws, and the history."""
         if self._loaded is not None or self._ledger is None:
             return dict(self._loaded or {})
-        return parts_of(self._ledger.teacher, self._ledger.history, self._last_loader, self._signal)
+        return parts_of(self._ledger.teacher, self._ledger.history, self._last_loader, self._signal, self._guard)
 
     def load_state_dict(self, state: dict[str, Any], *, to_look_at: bool) -> None:
         """Keep the state of a checkpoint until the loader and its tasks are known.

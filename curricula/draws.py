@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from curricula.bandits.base import FloatArray
+from curricula.checks import as_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,49 @@ class Draw:
     """Probability of the arm at the draw, in ``(0, 1]``."""
     step: int
     """Number of steps the policy had learned from at the draw."""
+
+    def weight(self, prior: float | Mapping[str, float], *, most: float | None = None) -> float:
+        r"""Return the importance weight :math:`p / x` that makes a draw stand for one from another mixture.
+
+        Losses times their weights have the expectation that they would have with draws from the prior, whatever the
+        curriculum draws: the objective stays the prior's. It is not applied unless you do.
+
+        Args:
+            prior: the task's share in the mixture that the draw is to stand for, in ``[0, 1]``, or the shares of the
+                tasks by name.
+            most: largest weight, ``> 0``; ``None``: no limit. A limit makes the variance smaller and the expectation
+                somewhat wrong.
+
+        Raises:
+            ValueError: if the share or the limit is out of range, or the task has no share.
+
+        Source: importance sampling; truncated by Ionides 2008, "Truncated importance sampling".
+
+        Example:
+            >>> draw = Draw(id=0, arm=1, task="hard", probability=0.8, step=0)
+            >>> draw.weight({"easy": 0.6, "hard": 0.4})
+            0.5
+        """
+        if isinstance(prior, Mapping):
+            if self.task not in prior:
+                raise ValueError(f"prior has no share for task {self.task!r}: give one for every task")
+            prior = prior[self.task]
+        share = as_number("prior", prior)
+        if not 0.0 <= share <= 1.0:
+            raise ValueError(f"the prior share of task {self.task!r} must be in [0, 1], got {share:g}")
+        return importance(share, self.probability, most)
+
+
+def importance(share: float, probability: float, most: float | None) -> float:
+    """Return the share over the probability, at most ``most``.
+
+    Raises:
+        ValueError: if ``most`` is not above 0.
+    """
+    if most is not None and not most > 0.0:
+        raise ValueError(f"the largest weight must be > 0, got {most}")
+    weight = share / probability
+    return weight if most is None else min(weight, most)
 
 
 def make_draws(

@@ -43,7 +43,7 @@ class Ledger:
         """
         self._adopt_tasks()
         step = [(draw, outcome.progress, outcome.cost) for draw, outcome in zip(draws, outcomes, strict=True)]
-        rewards = self.teacher.reward_all(step)
+        rewards = self.teacher.reward_all(step, spent=_spent(outcomes))
         rows = sorted(zip(draws, outcomes, rewards, strict=True), key=lambda row: row[0].id)
         for place, (draw, outcome, reward) in enumerate(rows):
             self._tell(draw, outcome, reward, nothing_trained)
@@ -77,6 +77,7 @@ class Ledger:
         self._adopt_tasks()
         for draw, outcome in zip(draws, outcomes, strict=True):
             self.history.spend(draw.arm, outcome.spent, outcome.samples)
+        self.teacher.spent += _spent(outcomes)
 
     def discard(self, draws: Sequence[Draw]) -> None:
         """Close the draws of a step that was not made."""
@@ -106,3 +107,8 @@ class Ledger:
         if self._adopted is not self.teacher.tasks:
             self._adopted = self.teacher.tasks
             self.history.adopt(self._adopted)
+
+
+def _spent(outcomes: Sequence[Outcome]) -> float:
+    """Return what the draws of a step have cost, as far as it is known."""
+    return math.fsum(outcome.spent for outcome in outcomes if math.isfinite(outcome.spent))

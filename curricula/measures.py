@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from curricula.agreement import Outcome
 from curricula.checks import as_number
 from curricula.signals.base import Signal
 from curricula.signals.micro_batch import MicroBatch
 from curricula.signals.probe import as_losses
 from curricula.signals.step import Step
+
+if TYPE_CHECKING:
+    from curricula.teacher import Draw
 
 _OF_THE_LAST_TIME = (
     "the optimiser evaluates a batch with samples of several draws several times in a step, and only the losses of the "
@@ -63,3 +68,24 @@ def progress_of(step: Step, signal: Signal) -> list[float | None]:
         )
     what = f"after_step{'' if number == 1 else '_per_draw'}() of the signal"
     return [None if progress is None else as_number(what, progress) for progress in found]
+
+
+def compared(signal: Signal, draws: Sequence[Draw], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return the outcomes of a step with what the signal makes of each value, given the values before.
+
+    Args:
+        signal: what counts as progress.
+        draws: of all ranks.
+        outcomes: of the draws, agreed on by all ranks.
+
+    Raises:
+        TypeError: if the signal returns something else than numbers and ``None``.
+    """
+    found = []
+    for draw, outcome in zip(draws, outcomes, strict=True):
+        progress = outcome.progress
+        if progress is not None and math.isfinite(progress):
+            progress = signal.compare(draw.task, progress)
+            progress = None if progress is None else as_number("compare() of the signal", progress)
+        found.append(outcome._replace(progress=progress))
+    return found

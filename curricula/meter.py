@@ -210,7 +210,9 @@ class Meter:
             outputs: of the training step.
         """
         step = self._in_hand()
+        step.outputs = outputs
         self._signal.after_batch(step)
+        step.outputs = None
         if not (self.probe.is_custom and self._signal.needs_loss):
             self._take_loss(step, outputs)
         if self._manual is None:

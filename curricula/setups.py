@@ -9,11 +9,12 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from curricula.bandits.base import Bandit
 from curricula.bandits.fixed import FixedPolicy
+from curricula.bandits.without_replacement import WithoutReplacement
 from curricula.data.loader import CurriculumLoader
 from curricula.signals.base import Signal
 from curricula.signals.unmeasured import Unmeasured
+from curricula.teacher import Teacher
 from curricula.trainers import callbacks_of, is_strategy
 
 _log = logging.getLogger(__name__)
@@ -160,7 +161,8 @@ def check_independent(trainer: pl.Trainer, signal: Signal) -> None:
 
 
 def _of_own_batch(signal: Signal) -> bool:
-    return signal.needs_loss and not (signal.needs_gradients or signal.needs_samples or signal.needs_parameters)
+    own = signal.needs_loss or signal.needs_outputs or signal.needs_validation
+    return own and not (signal.needs_gradients or signal.needs_samples or signal.needs_parameters)
 
 
 def check_takes_batches(module: pl.LightningModule) -> None:
@@ -177,26 +179,34 @@ def check_takes_batches(module: pl.LightningModule) -> None:
         )
 
 
-def measured_signal(loader: CurriculumLoader, bandit: Bandit, signal: Signal) -> Signal:
+def measured_signal(loader: CurriculumLoader, teacher: Teacher, signal: Signal) -> Signal:
     """Return the signal that is to be measured, once it is known how many draws a step has.
 
     Args:
         loader: that is trained on.
-        bandit: chooses the tasks.
+        teacher: chooses the tasks.
         signal: what counts as progress.
 
     Returns:
-        The signal; one that measures nothing where it cannot tell the draws of a step apart, and the bandit has a fixed
-        policy that does not ask for it.
+        The signal; one that measures nothing where it cannot tell the draws of a step apart, and nobody learns from it:
+        the policy is fixed, or the mixture keeps to its prior.
 
     Raises:
-        MisconfigurationException: if the bandit is to learn from a signal that cannot tell draws apart.
+        MisconfigurationException: if the bandit is to learn from a signal that measures nothing, or that cannot tell
+            draws apart.
     """
+    fixed = isinstance(teacher.bandit, (FixedPolicy, WithoutReplacement))
+    fixed = fixed or (teacher.mixture is not None and not teacher.mixture.learns)
+    if isinstance(signal, Unmeasured) and not fixed:
+        raise MisconfigurationException(
+            f"Unmeasured measures nothing, so that {type(teacher.bandit).__name__} would never learn: give another "
+            "signal, FixedPolicy(), or Mixture(strength=0)"
+        )
     if (loader.draws_per_batch == 1 and not loader.redraws) or signal.per_draw:
         return signal
     name = type(signal).__name__
     several = f"draws_per_batch={loader.draws_per_batch}" if loader.draws_per_batch > 1 else 'redraw="batch"'
-    if isinstance(bandit, FixedPolicy):
+    if fixed:
         _log.info(
             "%s cannot tell the several draws of a step apart (%s), and the policy is fixed: progress is not measured",
             name,

@@ -11,6 +11,7 @@ from curricula.account import Account
 from curricula.agreement import Ranks
 from curricula.curriculum import Curriculum
 from curricula.manual_steps import ManualSteps
+from curricula.measures import compared
 from curricula.meter import Meter
 from curricula.signals.base import Signal
 from curricula.signals.step import InHand, Step, in_hand
@@ -53,6 +54,8 @@ class Steps:
         """This rank's draws of the batch in hand; empty before the first."""
         self.step: Step | None = None
         """The step of the batch in hand; ``None`` before the first batch."""
+        self._signal = curriculum.measured
+        self._compares = type(self._signal).compare is not Signal.compare
         copies = trainer.world_size // data_ranks(trainer)[1]
         self._ranks = Ranks(trainer.world_size, module.device, separate=curriculum.independent, copies=copies)
         self._loggers = Loggers(trainer, curriculum.history, figures=figures)
@@ -131,6 +134,8 @@ class Steps:
         Args:
             outputs: of the training step.
         """
+        if self._curriculum.loader.is_over:
+            self._trainer.should_stop = True
         step, ledger = self.step, self._curriculum.ledger
         if step is None or not self.meter.end_batch(outputs):
             return
@@ -142,7 +147,10 @@ class Steps:
             ledger.spend(self._all_draws(), outcomes)
             self.abandon()
             return
-        rewards = ledger.reward(self._all_draws(), outcomes, nothing_trained=self.meter.nothing_trained)
+        draws = self._all_draws()
+        if self._compares:
+            outcomes = compared(self._signal, draws, outcomes)
+        rewards = ledger.reward(draws, outcomes, nothing_trained=self.meter.nothing_trained)
         first = self._curriculum.place * len(own)
         mine = slice(first, first + len(own))
         rates = [math.nan if each.progress is None else each.progress / each.cost for each in outcomes[mine]]

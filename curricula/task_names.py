@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -54,6 +55,17 @@ def listed(names: Sequence[str], most: int = 10) -> str:
         return "none"
     further = len(names) - most
     return f"{list(names[:most])}" + (f" and {further} more" if further > 0 else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the one that was most likely meant, if any is like it.
+
+    Example:
+        >>> nearest("hrad", ["easy", "hard"]), nearest("web", ["easy", "hard"])
+        (" (did you mean 'hard'?)", '')
+    """
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def printable(text: str) -> str:

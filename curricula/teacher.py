@@ -11,16 +11,19 @@ from curricula.bandits.exp3s import Exp3S
 from curricula.bandits.inversion import invert, invert_all
 from curricula.bandits.pulls import Pull
 from curricula.checks import as_int, as_number
+from curricula.drawn_policy import DrawnPolicy
 from curricula.draws import Draw, OpenDraws, check_draw, draw_from_list, draw_to_list, make_draws
+from curricula.mixture import Mixture
 from curricula.randomness import CounterGenerator, Stream
 from curricula.rewards import QuantileScaler, RewardScaler
 from curricula.state import seal, unseal
 from curricula.task_names import TaskChanges, carried_arms, check_names
+from curricula.task_policy import TaskPolicy
 
 __all__ = ["Draw", "Teacher", "check_instance", "draw_from_list", "draw_to_list"]
 
 
-class Teacher:
+class Teacher(TaskPolicy):
     """Chooses tasks by a bandit and teaches the bandit by scaled learning progress. Works in any loop.
 
     The draws of a step are a pure function of the seed, the number of the first of them and the policy, so all ranks, a
@@ -34,11 +37,14 @@ class Teacher:
         scaler: progress rate to reward; default ``QuantileScaler()``; it is reset here.
         seed: in ``[0, 2**64)``.
         horizon: expected number of steps, for the bandit's rates; ``None`` when unknown.
-        draws_per_step: number of draws of a step, for the bandit's rates.
+        draws_per_step: number of draws of a step, for the bandit's rates and for what the mixture counts in steps.
+        mixture: a prior, floors, caps and what else is to stand between the bandit and the draws.
+        sizes: number of samples of every task, for the prior ``"size"``.
 
     Raises:
-        TypeError: if a name is not a string, or the bandit or scaler is not an instance of its base class.
-        ValueError: if there are no tasks, two have one name, or a number is out of range.
+        TypeError: if a name is not a string, or an object is not an instance of its class.
+        ValueError: if there are no tasks, two have one name, a number is out of range, or the mixture does not fit the
+            tasks.
 
     Source: Graves et al. 2017, Algorithm 1.
 
@@ -60,6 +66,8 @@ class Teacher:
         seed: int = 0,
         horizon: int | None = None,
         draws_per_step: int = 1,
+        mixture: Mixture | None = None,
+        sizes: Sequence[float] | None = None,
     ) -> None:
         self.tasks = check_names(tasks)
         self.bandit: Bandit = check_instance("bandit", Exp3S() if bandit is None else bandit, Bandit)
@@ -68,7 +76,12 @@ class Teacher:
         )
         self._numbers = CounterGenerator(seed, Stream.DRAWS)
         self.seed = int(seed)
-        self.bandit.draws_per_step = _check_count("draws_per_step", draws_per_step)
+        self.draws_per_step = _check_count("draws_per_step", draws_per_step)
+        """Number of draws of a step."""
+        self.mixture = None if mixture is None else check_instance("mixture", mixture, Mixture)
+        """The user's mixture, if there is one."""
+        self._drawn = DrawnPolicy(self.tasks, self.mixture, sizes)
+        self.bandit.draws_per_step = self.draws_per_step
         self.bandit.reset(len(self.tasks), horizon)
         self.scaler.reset(self.seed)
         self.draws = 0
@@ -77,58 +90,9 @@ class Teacher:
         """Number of steps learned from."""
         self.skipped = [0] * len(self.tasks)
         """Per task, rewards that were not learned from because the progress was not finite."""
+        self.spent = 0.0
+        """What all steps so far have cost."""
         self._open = OpenDraws()
-        self._removed: set[int] = set()
-
-    def probabilities(self) -> FloatArray:
-        """Return a copy of the policy, shape ``(number of tasks,)``, with 0 for removed tasks."""
-        policy: FloatArray = self.bandit.probabilities().copy()
-        if self._removed:
-            policy[list(self._removed)] = 0.0
-            if not policy.any():  # the bandit would draw removed tasks only
-                policy[self._left()] = 1.0
-            policy /= policy.sum()
-        return policy
-
-    @property
-    def removed(self) -> tuple[str, ...]:
-        """Names of the tasks that are not drawn now, in the order of the arms."""
-        return tuple(self.tasks[arm] for arm in sorted(self._removed))
-
-    def is_removed(self, arm: int) -> bool:
-        """Tell whether the task of this arm is not drawn now."""
-        return arm in self._removed
-
-    def remove_task(self, name: str) -> None:
-        """Draw a task no more; the others share its probability in proportion to their own.
-
-        Nothing is forgotten: the bandit keeps its weight, and open draws of the task may still be rewarded. A task that
-        is to come later can be removed before the training starts, and restored when its time has come.
-
-        Raises:
-            ValueError: if there is no such task, or it is the last that is left.
-
-        Example:
-            >>> teacher = Teacher(["easy", "hard", "harder"])
-            >>> teacher.remove_task("harder")
-            >>> teacher.probabilities().tolist()
-            [0.5, 0.5, 0.0]
-            >>> teacher.restore_task("harder")
-            >>> teacher.removed
-            ()
-        """
-        arm = self._arm(name)
-        if self._left() == [arm]:
-            raise ValueError(f"task {name!r} is the last one that is left: there would be nothing to draw")
-        self._removed.add(arm)
-
-    def restore_task(self, name: str) -> None:
-        """Draw a removed task again, with the weight that the bandit has for it.
-
-        Raises:
-            ValueError: if there is no such task.
-        """
-        self._removed.discard(self._arm(name))
 
     def add_task(self, name: str) -> None:
         """Add a task as the last arm, while a model trains or before.
@@ -147,11 +111,7 @@ class Teacher:
             >>> teacher.probabilities().round(3).tolist()
             [0.333, 0.333, 0.333]
         """
-        tasks = check_names([*self.tasks, name])
-        self.bandit.rearrange([*range(len(self.tasks)), None])
-        self.tasks = tasks
-        self.skipped.append(0)
-        self._open = self._open.rearranged([*range(len(tasks) - 1), None])
+        self._go_on_with(check_names([*self.tasks, name]))
 
     def set_tasks(self, tasks: Sequence[str]) -> TaskChanges:
         """Go on with other tasks, matched by name, as where the data are loaded anew. On an error nothing has changed.
@@ -178,39 +138,55 @@ class Teacher:
         changes = TaskChanges.between(self.tasks, names)
         if names == self.tasks:
             return changes
-        carried = carried_arms(self.tasks, names)
-        removed = _removed_now(self._removed, carried, names)
-        self.bandit.rearrange(carried)
-        self._open = self._open.rearranged(carried)
-        self.skipped = [0 if arm is None else self.skipped[arm] for arm in carried]
-        self.tasks, self._removed = names, removed
+        self._go_on_with(names)
         return changes
 
-    def _arm(self, name: str) -> int:
-        if name not in self.tasks:
-            raise ValueError(f"there is no task {name!r}: the tasks are {list(self.tasks)}")
-        return self.tasks.index(name)
+    def _go_on_with(self, names: tuple[str, ...]) -> None:
+        carried = carried_arms(self.tasks, names)
+        before = dict(vars(self._drawn))
+        self._drawn.rearrange(names, carried)
+        try:
+            self.bandit.rearrange(carried)
+        except Exception:
+            vars(self._drawn).update(before)
+            raise
+        self._open = self._open.rearranged(carried)
+        self.skipped = [0 if arm is None else self.skipped[arm] for arm in carried]
+        self.tasks = names
 
-    def _left(self) -> list[int]:
-        return [arm for arm in range(len(self.tasks)) if arm not in self._removed]
+    def draw(self, left: Mapping[int, int] | None = None) -> Draw:
+        """Draw a task from the current policy and keep the draw open until it is rewarded or discarded.
 
-    def draw(self) -> Draw:
-        """Draw a task from the current policy and keep the draw open until it is rewarded or discarded."""
+        Args:
+            left: as in :meth:`draw_all`.
+        """
+        if left is not None:
+            self._check_left(left, 1)
         kept = self._policy_to_keep()
         numbers = self._numbers.at(self.draws)
-        if self._removed:
+        if self._drawn.stands_between:
             policy = self.probabilities()
             arm = invert(policy, numbers.random())
             probability = float(policy[arm])
+            self.bandit.drawn([arm])
         else:
             arm = self.bandit.draw(numbers)
-            probability = self.bandit.probability(arm)
+            [probability] = self.bandit.drawn([arm])
         draw = Draw(self.draws, arm, self.tasks[arm], probability, self.updates)
         self._open.add(draw, kept)
         self.draws += 1
         return draw
 
-    def draw_all(self, count: int, *, quotas: bool = False, rewarded: bool = True) -> tuple[Draw, ...]:
+    def _check_left(self, left: Mapping[int, int], count: int) -> None:
+        if not self.use_up(left, count):
+            raise RuntimeError(
+                "no task is left to draw: all have used up their passes (max_passes of the Mixture), or were removed. "
+                "Look at teacher.is_over before you draw"
+            )
+
+    def draw_all(
+        self, count: int, *, quotas: bool = False, rewarded: bool = True, left: Mapping[int, int] | None = None
+    ) -> tuple[Draw, ...]:
         r"""Draw the tasks of one step from the current policy, with replacement, and keep the draws open.
 
         They are a pure function of the seed, the number of the first of them, ``count`` and the policy. The first of
@@ -229,10 +205,14 @@ class Teacher:
             count: number of draws, at least 1.
             quotas: make the numbers of the tasks' draws follow the policy with the least rounding.
             rewarded: keep the draws open; else they are as good as discarded.
+            left: how many more draws a task may have, by arm; others have no limit. A task that has none left is not
+                drawn. Where one may run out within the step the draws are made one after the other, each from the
+                policy over the tasks that are left then, also with quotas.
 
         Raises:
             TypeError: if the count is no int.
             ValueError: if it is below 1.
+            RuntimeError: if no task is left to draw.
 
         Example:
             >>> teacher = Teacher(["easy", "hard"], seed=1)
@@ -242,29 +222,44 @@ class Teacher:
             ['easy', 'easy', 'easy', 'hard', 'hard', 'hard']
         """
         _check_count("count", count)
+        if left is not None:
+            self._check_left(left, count)
+        kept = self._policy_to_keep() if rewarded else None
         numbers = self._numbers.at(self.draws)
-        if quotas or self._removed:
+        if left is not None and any(0 < number < count for number in left.values()):
+            arms, probabilities = self._drawn_one_by_one(numbers.random(count), left)
+            self.bandit.drawn(arms)
+        elif quotas or self._drawn.stands_between:
             policy = self.probabilities()
             points = (numbers.random() + numbers.permutation(count)) / count if quotas else numbers.random(count)
             arms = invert_all(policy, points)
-            probabilities: list[float] = policy[arms].tolist()
+            probabilities = policy[arms].tolist()
+            self.bandit.drawn(arms)
         else:
             arms = self.bandit.draw_all(numbers, count)
-            probabilities = list(map(self.bandit.probability, arms))
+            probabilities = self.bandit.drawn(arms)
         draws = make_draws(self.draws, arms, probabilities, self.tasks, self.updates)
         if rewarded:
-            kept = self._policy_to_keep()
             for draw in draws:
                 self._open.add(draw, kept)
         self.draws += count
         return draws
 
-    def _policy_to_keep(self) -> FloatArray | None:
-        if not self.bandit.needs_policy:
-            return None
-        policy = self.probabilities()
-        policy[list(self._removed)] = 1.0  # bonuses are divided by it, and a task not to be drawn has none to get
-        return policy
+    def _drawn_one_by_one(self, numbers: FloatArray, left: Mapping[int, int]) -> tuple[list[int], list[float]]:
+        """Draw with one uniform number each, and draw no task more often than is left of it."""
+        remaining, gone = dict(left), set[int]()
+        arms: list[int] = []
+        probabilities: list[float] = []
+        for number in numbers.tolist():
+            policy = self._drawn.of(self.bandit, self._step, self.spent, without=gone)
+            arm = invert(policy, number)
+            arms.append(arm)
+            probabilities.append(float(policy[arm]))
+            if arm in remaining:
+                remaining[arm] -= 1
+                if remaining[arm] < 1:
+                    gone.add(arm)
+        return arms, probabilities
 
     def reward(self, draw: Draw, progress: float, cost: float = 1.0) -> float | None:
         """Close a draw with the progress that it earned and teach the bandit: :meth:`reward_all` of a step of one draw.
@@ -284,9 +279,12 @@ class Teacher:
         """
         rate = _checked_rate(draw, progress, cost)
         self._open.check(draw, self.draws)
+        self.spent += cost
         return self._learn_one(draw, rate)
 
-    def reward_all(self, outcomes: Iterable[tuple[Draw, float | None, float]]) -> list[float | None]:
+    def reward_all(
+        self, outcomes: Iterable[tuple[Draw, float | None, float]], *, spent: float | None = None
+    ) -> list[float | None]:
         """Close all draws of a step with what they earned and teach the bandit once, by the mean over them.
 
         The scaler maps every rate by what it knew before the step, and remembers them in the order of the draws'
@@ -302,6 +300,8 @@ class Teacher:
             outcomes: one triple for each draw of the step, those included that are to be discarded: an open draw; its
                 raw progress as in :meth:`reward`, or ``None`` where it is not known (the draw is discarded, and not
                 counted in :attr:`skipped`); and the cost that its progress is divided by.
+            spent: what the step cost altogether, for :attr:`spent`; ``None``: the sum over its draws, without those
+                whose progress and cost are both unknown.
 
         Returns:
             For each outcome, in the order given, the scaled reward in ``[-1, 1]``, or ``None`` if there is none.
@@ -321,14 +321,17 @@ class Teacher:
         """
         rated: list[tuple[Draw, float | None]] = []
         seen: set[int] = set()
+        total = 0.0
         for draw, progress, cost in outcomes:
             rated.append((draw, _rate(draw, progress, cost)))
+            total += cost if rated[-1][1] is not None or math.isfinite(cost) else 0.0
             self._open.check(draw, self.draws)
             if draw.id in seen:
                 raise ValueError(f"draw {draw.id} is given twice: give one outcome for each draw of the step")
             seen.add(draw.id)
         if not rated:
             raise ValueError("a step has at least one draw, got no outcomes: give one for each of its draws")
+        self.spent += total if spent is None else spent
         draw, rate = rated[0]
         return [self._learn_one(draw, rate)] if len(rated) == 1 and rate is not None else self._learn(rated)
 
@@ -339,7 +342,7 @@ class Teacher:
             self.skipped[draw.arm] += 1
             return None
         reward = self.scaler.scale(rate)
-        self.bandit.update(draw.arm, reward, draw.probability, policy)
+        self.bandit.update(draw.arm, reward, self._probability_to_learn_with(draw), policy)
         self.updates += 1
         return reward
 
@@ -357,7 +360,7 @@ class Teacher:
         known.sort(key=lambda each: each[0].id)
         rewards = self.scaler.scale_all([rate for _, rate, _ in known])
         pulls = [
-            Pull(draw.arm, reward, draw.probability, policy)
+            Pull(draw.arm, reward, self._probability_to_learn_with(draw), policy)
             for (draw, _, policy), reward in zip(known, rewards, strict=True)
         ]
         self.bandit.update_all(pulls, draws=len(rated))
@@ -390,7 +393,8 @@ class Teacher:
                 "draws": self.draws,
                 "updates": self.updates,
                 "skipped": list(self.skipped),
-                "removed": sorted(self._removed),
+                **self._drawn.state(),
+                **({"spent": self.spent} if self.spent else {}),
                 **self._open.state(),
                 "bandit": self.bandit.state_dict(),
                 "scaler": self.scaler.state_dict(),
@@ -423,7 +427,7 @@ class Teacher:
                 f"give seed={content['seed']}, or start the curriculum anew"
             )
         carried = carried_arms(saved, self.tasks)
-        removed = _removed_now(content.get("removed", ()), carried, self.tasks, " in the checkpoint")  # older: none
+        drawn = self._drawn.loaded(content, carried)
         before = self.bandit.state_dict()
         if saved == self.tasks:
             self.bandit.load_state_dict(content["bandit"])
@@ -436,21 +440,11 @@ class Teacher:
             raise
         self.draws = content["draws"]
         self.updates = content["updates"]
-        self._removed = removed
+        self.spent = float(content.get("spent", 0.0))
+        self._drawn = drawn
         self._open = OpenDraws.from_state(content["open"], content["policies"], saved).rearranged(carried)
         self.skipped = [0 if arm is None else content["skipped"][arm] for arm in carried]
         return changes
-
-
-def _removed_now(
-    removed: Iterable[int], carried: Sequence[int | None], names: Sequence[str], where: str = ""
-) -> set[int]:
-    """Return the arms of now that were removed before, or raise if no other is left."""
-    before = set(removed)
-    now = {arm for arm, old in enumerate(carried) if old in before}
-    if len(now) == len(names):
-        raise ValueError(f"all of the tasks {list(names)} were removed{where}: give one that was not")
-    return now
 
 
 def _rate(draw: Draw, progress: float | None, cost: float) -> float | None:

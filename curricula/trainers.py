@@ -11,6 +11,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch.utils._pytree import tree_flatten
 
 from curricula.data.loader import CurriculumLoader
+from curricula.teacher import Draw
 
 _TWO_LINES = """\
     loader = CurriculumLoader({"easy": easy_dataset, "hard": hard_dataset}, batch_size=32)
@@ -114,13 +115,40 @@ def current_task(trainer: pl.Trainer) -> str | tuple[str, ...] | None:
         >>> import pytorch_lightning as pl
         >>> current_task(pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"))
     """
+    callback = _curriculum_of(trainer)
+    return None if callback is None else callback.current_task
+
+
+def current_draws(trainer: pl.Trainer) -> tuple[Draw, ...]:
+    """Return this rank's draws of the batch in hand, for a module that weights its losses by their probabilities.
+
+    Args:
+        trainer: with a :class:`~curricula.CurriculumCallback`.
+
+    Returns:
+        One draw for each slot of the batch: slot ``k`` has the samples ``k * s`` to ``(k + 1) * s - 1``, where ``s`` is
+        ``batch_size // draws_per_batch``. Empty before the first batch, during evaluation, and in a trainer without the
+        callback.
+
+    Example:
+        >>> import pytorch_lightning as pl
+        >>> current_draws(pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"))
+        ()
+    """
+    callback = _curriculum_of(trainer)
+    return () if callback is None else callback.current_draws
+
+
+def _curriculum_of(trainer: pl.Trainer) -> Any:
+    """Return the trainer's curriculum callback, of either Lightning package, while it trains."""
     if trainer.evaluating or trainer.predicting or trainer.sanity_checking:
         return None
-    for callback in callbacks_of(trainer):
-        if "CurriculumCallback" in {base.__name__ for base in type(callback).__mro__}:
-            task: str | tuple[str, ...] | None = callback.current_task  # type: ignore[attr-defined]
-            return task
-    return None
+    named = (callback for callback in callbacks_of(trainer) if "CurriculumCallback" in _kinds(callback))
+    return next(named, None)
+
+
+def _kinds(callback: Any) -> set[str]:
+    return {base.__name__ for base in type(callback).__mro__}
 
 
 def clips_gradients(trainer: pl.Trainer, module: pl.LightningModule) -> bool:

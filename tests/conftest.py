@@ -6,9 +6,15 @@ import os
 
 import pytest
 import torch
+from torch.utils.data import _utils
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
+
+# Torch looks every five seconds whether a worker process has died, and waits as long for one that does not end.
+_utils.MP_STATUS_CHECK_INTERVAL = 0.2
+_MultiProcessingDataLoaderIter._try_get_data.__defaults__ = (0.2,)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """Runs a function in several processes that know of one another, as torchrun would start them.
 
-All processes are forked from one that has imported what is slow to import.
+All processes are forked from one that has imported what is slow to import (:mod:`tests.forked`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import json
 import multiprocessing
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.forked import call_forked
 
 Stage = tuple[int, list[Any]]
 """Number of processes, and what the function is given after the folder."""
@@ -34,25 +35,9 @@ def on_ranks(function: Callable[..., Any], folder: Path, *stages: Stage, timeout
     Returns:
         Per stage and rank, what the function returned; ``{"exit": code}`` where the process ended otherwise.
     """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     spec = getattr(sys.modules[function.__module__], "__spec__", None)  # has the name of what is run as "__main__"
     module = function.__module__ if spec is None else spec.name
-    command = [sys.executable, "-m", "tests.ranks", module, function.__name__, str(folder)]
-    process = subprocess.Popen(
-        [*command, json.dumps(stages)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        raise AssertionError(f"not over after {timeout} s: {process.communicate()[0][-3000:]}") from None
-    assert process.returncode == 0, output[-3000:]
-    (folder / "output.txt").write_text(output)
+    output = call_forked(_fork_all, folder, module, function.__name__, stages, timeout=timeout)
     return [
         [_result(folder / f"{number}-{rank}.json", output) for rank in range(world_size)]
         for number, (world_size, _) in enumerate(stages)
@@ -64,7 +49,8 @@ def _result(path: Path, output: str) -> Any:
     return json.loads(path.read_text())
 
 
-def _fork_all(function: Callable[..., Any], folder: Path, stages: Sequence[Stage]) -> None:
+def _fork_all(folder: Path, module: str, name: str, stages: Sequence[Stage]) -> None:
+    function = getattr(importlib.import_module(module), name)
     for number, (world_size, arguments) in enumerate(stages):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -105,11 +91,3 @@ def _run(
     result = function(folder, *arguments)
     (folder / f"{number}-{rank}.part").write_text(json.dumps(result))
     (folder / f"{number}-{rank}.part").replace(folder / f"{number}-{rank}.json")
-
-
-if __name__ == "__main__":
-    import torch
-
-    torch.set_num_threads(1)
-    module, name, place, plan = sys.argv[1:]
-    _fork_all(getattr(importlib.import_module(module), name), Path(place), json.loads(plan))

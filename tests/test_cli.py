@@ -10,6 +10,9 @@ import pytest
 
 import curricula
 from curricula.cli import main
+from curricula.export import average_mixture, learned_schedule
+from curricula.schedule import Schedule
+from curricula.tracking import CurriculumHistory
 from tests.tracking.histories import staircase
 from tests.tracking.test_report import read
 
@@ -63,6 +66,18 @@ def test_a_table(runs):
     assert len(Path("tasks.csv").read_text().splitlines()) == 1 + 3
 
 
+def test_a_mixture_and_a_schedule(runs, capsys):
+    run = str(runs / "a.history.json")
+    history = CurriculumHistory.load(run)
+    assert main(["export", run, "--to", "mixture.yaml"]) == 0
+    assert capsys.readouterr().out == "mixture.yaml\n"
+    assert Schedule.load("mixture.yaml").points == ((0, average_mixture(history)),)
+    assert main(["export", run, "--to", "schedule.json", "--schedule", "--points", "5"]) == 0
+    assert Schedule.load("schedule.json") == learned_schedule(history, 5)
+    assert main(["export", run, "--to", "schedule.json", "--schedule"]) == 0
+    assert Schedule.load("schedule.json") == learned_schedule(history)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -71,6 +86,9 @@ def test_a_table(runs):
         (["report", "note.txt"], "note.txt is no curriculum history"),
         (["table", "runs", "-o", "a.csv"], "runs holds 3 runs (['a', 'b', 'c']): give one file"),
         (["report", "runs", "-o", "note.txt/page.html"], "note.txt"),
+        (["export", "nowhere.ckpt", "--to", "a.json"], "there is no file or folder nowhere.ckpt"),
+        (["export", "runs", "--to", "a.json"], "runs holds 3 runs (['a', 'b', 'c']): give one file"),
+        (["export", "runs/a.history.json", "--to", "a.json", "--schedule", "--points", "0"], "at least 1 point, got"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(runs, tmp_path, capsys, arguments, message):
@@ -90,6 +108,9 @@ def test_what_cannot_be_done_is_said_in_a_line(runs, tmp_path, capsys, arguments
         (["report", "a.json", "-o", "page.pdf"], "ends in .html, got 'page.pdf'"),
         (["table", "a.json", "-o", "a.xlsx"], "ends in .csv or .parquet, got 'a.xlsx'"),
         (["table", "a.json"], "-o"),
+        (["export", "a.json", "--to", "a.toml"], "is a .json, .yaml or .yml file, got 'a.toml'"),
+        (["export", "a.json", "--to", "a.json", "--points", "9"], "give --schedule as well"),
+        (["export", "a.json"], "--to"),
     ],
 )
 def test_arguments_without_sense_end_with_code_2(capsys, arguments, message):

@@ -18,7 +18,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.cli import LightningCLI as OtherCLI
 from pytorch_lightning.cli import LightningCLI
 
-from curricula import CurriculumCallback, CurriculumDataModule, CurriculumLoader
+from curricula import CurriculumCallback, CurriculumDataModule, CurriculumLoader, Guard, Mixture, Schedule
 from curricula import bandits as exported_bandits
 from curricula.bandits import Exp3S
 from curricula.rewards import QuantileScaler, RewardScaler
@@ -26,7 +26,7 @@ from curricula.signals import PredictionGain
 from curricula.variational import Variational
 from tests.bandits.checks import bandit_classes
 from tests.models import Constant, Linear, tasks_of_constants
-from tests.signals.test_conformance import signal_classes
+from tests.signals.kinds import signal_classes
 
 
 def cost(batch: Any) -> float:
@@ -70,13 +70,16 @@ CONSTRUCTORS = [
     CurriculumLoader,
     CurriculumDataModule,
     CurriculumDataModule.from_datamodule,
+    Mixture,
     *bandit_classes(),
+    Schedule,
     exported_bandits.Exp3S.paper,
     exported_bandits.FixedPolicy.uniform,
     exported_bandits.FixedPolicy.proportional,
     QuantileScaler,
     QuantileScaler.paper,
     *signal_classes(),
+    Guard,
     Variational,
 ]
 
@@ -140,8 +143,12 @@ REQUIRED: dict[str, Any] = {
     "tasks": {"a": {"class_path": "tests.models.Constant", "init_args": {"value": 0.0}}},
     "datamodule": {"class_path": f"{__name__}.OtherData"},
     "module": {"class_path": "torch.nn.Linear", "init_args": {"in_features": 1, "out_features": 1}},
+    "name": "return",
+    "metrics": "val_loss/{task}",
     "samples": 10.0,
     "sizes": [1.0, 2.0],
+    "counts": [3, 1],
+    "points": [[0, {"easy": 0.7, "hard": 0.3}]],
 }
 
 
@@ -284,6 +291,23 @@ def test_so_is_one_of_the_other_package():
     cli = run(OtherCLI, configuration, OtherData)
     check(cli.trainer)
     assert cli.trainer.train_dataloader.batch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("prior", "share"),
+    [
+        ({"easy": 0.75, "hard": 0.25}, 0.25),
+        ({"class_path": "curricula.Schedule", "init_args": {"points": [[0, {"easy": 0.25, "hard": 0.75}]]}}, 0.75),
+    ],
+)
+def test_a_mixture_and_a_schedule_are_plain_entries(prior, share):
+    changes = {"mixture": {"prior": prior, "cap": {"easy": 1.0}, "max_passes": 30.0, "warmup": 3}}
+    settings = trainer_settings("curricula.CurriculumCallback", **changes)
+    cli = run(LightningCLI, {"data": {"tasks": TASKS}, "trainer": settings}, CurriculumDataModule)
+    (callback,) = (one for one in cli.trainer.callbacks if isinstance(one, CurriculumCallback))
+    mixture = callback.teacher.mixture
+    assert (mixture.cap, mixture.max_passes, mixture.warmup) == ({"easy": 1.0}, 30.0, 3)
+    assert callback.teacher.prior()["hard"] == share
 
 
 def test_other_constructors_are_named_like_classes():

@@ -6,14 +6,14 @@ import csv
 import html
 import json
 import logging
+import random
 import re
+import sys
 import unicodedata
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch.utils.data import Dataset, IterableDataset
 
@@ -56,25 +56,19 @@ NUMBER = 3000
 
 def collected() -> list[str]:
     """Return that many different names, the same ones every time."""
-    found: dict[str, None] = dict.fromkeys(PIECES)
+    numbers = random.Random(0)
 
-    @settings(
-        max_examples=2 * NUMBER,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.lists(st.sampled_from(PIECES) | st.characters(codec=None) | st.text(max_size=8), min_size=1, max_size=6))
-    def collect(parts):
-        name = "".join(parts)
-        if name:
-            found.setdefault(name)
+    def part() -> str:
+        kind = numbers.randrange(3)
+        if kind == 0:
+            return numbers.choice(PIECES)
+        highest = numbers.choice([0x7F, 0x2FFF, sys.maxunicode])
+        return "".join(chr(numbers.randint(0, highest)) for _ in range(1 if kind == 1 else numbers.randint(0, 8)))
 
-    collect()
-    assert len(found) >= NUMBER
-    return list(found)[:NUMBER]
+    found = dict.fromkeys(PIECES)
+    while len(found) < NUMBER:
+        found.setdefault("".join(part() for _ in range(numbers.randint(1, 6))) or PIECES[0])
+    return list(found)
 
 
 NAMES = collected()

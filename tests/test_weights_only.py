@@ -19,7 +19,8 @@ from curricula.state import seal
 from curricula.tracking import CurriculumHistory
 from tests.bandits.checks import cases
 from tests.models import noisy_tasks, trainer
-from tests.signals.test_conformance import model_for, signal_classes
+from tests.signals.kinds import measuring_classes
+from tests.signals.test_conformance import model_for
 
 SCALERS = {
     "window": lambda: QuantileScaler(window=5, warmup=2),
@@ -118,7 +119,7 @@ def test_what_has_no_plain_form_cannot_be_sealed():
             seal("thing", {"value": value})
 
 
-@pytest.mark.parametrize("kind", signal_classes())
+@pytest.mark.parametrize("kind", measuring_classes())
 def test_a_checkpoint_with_any_signal_holds_no_code_of_ours(kind, tmp_path):
     callback = CurriculumCallback(signal=kind(), target="d")
     loader = CurriculumLoader(noisy_tasks(), batch_size=8, steps_per_epoch=10)

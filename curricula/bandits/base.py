@@ -45,6 +45,15 @@ class Bandit(ABC):
     """Number of draws that :meth:`update_all` is given per step, for the rates. Set it before :meth:`reset`, which
     keeps it; :class:`~curricula.Teacher` does."""
 
+    @property
+    def least_probability(self) -> float:
+        """Smallest probability of a draw that the bandit's rates are made for, in ``[0, 1]``; 0: there is none.
+
+        Where a mixture draws a task less often than that, its rewards count as if it had been drawn with this
+        probability: they are too small then, but a single one cannot turn the policy over.
+        """
+        return 0.0
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Let a class that says what becomes of one reward or draw, and no more, handle several by that."""
         super().__init_subclass__(**options)
@@ -82,6 +91,25 @@ class Bandit(ABC):
         """Return the probability of one arm, the very number that :meth:`probabilities` has for it."""
         return float(self.probabilities()[arm])
 
+    def probabilities_among(self, arms: Sequence[int]) -> FloatArray:
+        """Return the policy where only some arms can be drawn, as where tasks were removed.
+
+        By default those arms share what the others have, in proportion to their own probability, and evenly where
+        they have none. A policy that would choose one of the others has to choose anew: say so here.
+
+        Args:
+            arms: that can be drawn, at least one, in increasing order.
+
+        Returns:
+            Shape ``(num_arms,)``, sums to 1, 0 for the other arms; the caller may write to it.
+        """
+        policy = np.zeros(self.num_arms)
+        policy[arms] = self.probabilities()[arms]
+        if not policy.any():
+            policy[arms] = 1.0
+        policy /= policy.sum()
+        return policy
+
     def draw(self, rng: np.random.Generator) -> int:
         """Draw an arm from :meth:`probabilities` by inverting the distribution function with one uniform number."""
         if not self.num_arms:
@@ -98,6 +126,17 @@ class Bandit(ABC):
         if not self.num_arms:
             raise RuntimeError(f"call {type(self).__name__}.reset(num_arms) before draw_all()")
         return invert_all(self.probabilities(), rng.random(count))
+
+    def drawn(self, arms: Sequence[int]) -> list[float]:
+        """Take note of the arms of one step, before they are trained on, and return the probability of each.
+
+        :meth:`draw` and :meth:`draw_all` change nothing; a policy that depends on what was drawn changes here. The arms
+        may have been drawn from another policy, as where tasks were removed: then the probabilities are not used.
+
+        Args:
+            arms: of the step's draws, in their order.
+        """
+        return list(map(self.probability, arms))
 
     def update(self, arm: int, reward: float, probability: float, policy: FloatArray | None = None) -> None:
         """Learn that ``arm``, drawn with ``probability``, earned ``reward``.

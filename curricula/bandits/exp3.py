@@ -114,6 +114,11 @@ class Exp3(Bandit):
         """Return the step size at which one draw can move a log-weight by 1."""
         return self.draws_per_step * (self.epsilon / self.num_arms)
 
+    @property
+    def least_probability(self) -> float:
+        """Probability at which a reward of 1 moves a log-weight by 1, in ``[0, 1]``."""
+        return min(1.0, self.eta / self.draws_per_step)
+
     def _set_equal(self) -> None:
         """Give all arms the same weight."""
         self._log_weights = np.full(self.num_arms, -math.log(self.num_arms))

@@ -31,14 +31,7 @@ class FixedPolicy(Bandit):
     """
 
     def __init__(self, weights: Sequence[float] | None = None) -> None:
-        self._weights = None if weights is None else _numbers("weights", weights)
-        if self._weights is not None and not (
-            self._weights.ndim == 1
-            and np.isfinite(self._weights).all()
-            and (self._weights >= 0).all()
-            and 0 < sum(self._weights.tolist()) < math.inf
-        ):
-            raise ValueError(f"weights must be >= 0, not all 0, and their sum finite, got {weights!r}")
+        self._weights = None if weights is None else checked_weights("weights", weights)
         self._policy: FloatArray = np.zeros(0)
         self._summed: FloatArray | None = None  # the policy that was added up last,
         self._sums: FloatArray = np.zeros(0)  # and its sums up to each arm
@@ -57,11 +50,46 @@ class FixedPolicy(Bandit):
             temperature: ``> 0``; 1 is proportional to size, large values approach uniform.
         """
         temperature = check_range("temperature", temperature, 0.0, math.inf, open_low=True)
-        numbers = _numbers("sizes", sizes)
-        if not (numbers.size and np.isfinite(numbers).all() and (numbers > 0).all()):
-            raise ValueError(f"sizes must be finite and > 0, got {sizes!r}")
-        logs = np.log(numbers) / temperature
+        logs = np.log(_checked_sizes(sizes)) / temperature
         return cls(np.exp(logs - logs.max()).tolist())
+
+    @classmethod
+    def unimax(cls, sizes: Sequence[float], budget: float, max_epochs: float = 4.0) -> FixedPolicy:
+        """Return UniMax: shares that are as even as they can be while no task is passed over more than so often.
+
+        Small tasks, the smallest first, get either an even share of what is left of the budget or so many passes over
+        them, whichever is less.
+
+        Args:
+            sizes: one per task, ``> 0``, in any unit, such as samples; :attr:`curricula.CurriculumLoader.sizes`.
+            budget: what the whole training reads, ``> 0``, in the same unit: batches times samples per batch.
+            max_epochs: most passes over a task, ``> 0``, on average over the draws.
+
+        Raises:
+            ValueError: if a number is out of range, or so many passes over all tasks are less than the budget.
+
+        Source: Chung et al. 2023, UniMax (arXiv:2304.09151), algorithm 1.
+
+        Example:
+            >>> policy = FixedPolicy.unimax([10, 1000], budget=100, max_epochs=2)
+            >>> policy.reset(num_arms=2)
+            >>> policy.probabilities().tolist()
+            [0.2, 0.8]
+        """
+        numbers = _checked_sizes(sizes)
+        left = budget = check_range("budget", budget, 0.0, math.inf, open_low=True)
+        max_epochs = check_range("max_epochs", max_epochs, 0.0, math.inf, open_low=True)
+        most = max_epochs * math.fsum(numbers)
+        if budget > most * (1.0 + 1e-9):
+            raise ValueError(
+                f"{max_epochs:g} passes over all tasks are {most:g}, and the budget is {budget:g}: "
+                f"give max_epochs of at least {budget / most * max_epochs:g}, or a smaller budget"
+            )
+        shares = np.zeros(len(numbers))
+        for place, arm in enumerate(np.argsort(numbers, kind="stable")):
+            shares[arm] = min(left / (len(numbers) - place), max_epochs * numbers[arm])
+            left -= shares[arm]
+        return cls(shares.tolist())
 
     def probabilities(self) -> FloatArray:
         """Return the policy, shape ``(num_arms,)``."""
@@ -120,6 +148,26 @@ class FixedPolicy(Bandit):
             raise ValueError(
                 "the checkpoint was made with another FixedPolicy: give the same weights, or start the curriculum anew"
             )
+
+
+def checked_weights(name: str, weights: Sequence[float]) -> FloatArray:
+    """Return weights as an array, shape ``(N,)``, or raise if they make no policy."""
+    numbers = _numbers(name, weights)
+    if not (
+        numbers.ndim == 1
+        and np.isfinite(numbers).all()
+        and (numbers >= 0).all()
+        and 0 < sum(numbers.tolist()) < math.inf
+    ):
+        raise ValueError(f"{name} must be >= 0, not all 0, and their sum finite, got {weights!r}")
+    return numbers
+
+
+def _checked_sizes(sizes: Sequence[float]) -> FloatArray:
+    numbers = _numbers("sizes", sizes)
+    if not (numbers.size and np.isfinite(numbers).all() and (numbers > 0).all()):
+        raise ValueError(f"sizes must be finite and > 0, got {sizes!r}")
+    return numbers
 
 
 def _numbers(name: str, values: Sequence[float]) -> FloatArray:

@@ -11,6 +11,7 @@ from curricula.data.cursor import Draws
 from curricula.data.faults import OnError, TaskError
 from curricula.data.hooks import Hooks, hooks
 from curricula.data.options import check_whole
+from curricula.data.passes import Passes
 from curricula.data.pool import Pool
 from curricula.data.reads import Share
 from curricula.data.resumable import ResumableLoader
@@ -99,6 +100,7 @@ class AttachedLoader(ResumableLoader):
         self._follow_share()
         self._hooks = hooks(micro_batches, goes_on, epoch_length, evaluates)
         self._plan.limit = limit
+        self._follow_passes()
         self._plan.discard_lost()
         self._new_training = True
 
@@ -109,6 +111,14 @@ class AttachedLoader(ResumableLoader):
     def _follow_share(self) -> None:
         self._sources.follow_processes(self._plan.share)
         self._plan.follow_batch_size(self._sources.slot_size)
+
+    def _follow_passes(self) -> None:
+        self._plan.passes = Passes.of(self.teacher.mixture, self._sources, self._plan.share.world_size)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no further batch, in this epoch or a later one: all tasks have used up their passes."""
+        return self._plan.is_over(self._hooks)
 
     def _follow_processes(self) -> None:
         # A loader may be made before the processes know of one another. With a callback, the trainer has told.
@@ -175,8 +185,14 @@ class AttachedLoader(ResumableLoader):
             raise _told(error, text) from error.__cause__
         try:
             self.teacher.remove_task(draw.task)
-        except ValueError:
-            text = f"{text}; no other task is left: every other one was dropped"
+        except ValueError as refused:
+            last = len(self.teacher.removed) == len(self.names) - 1
+            why = (
+                "no other task is left: every other one was dropped"
+                if last
+                else f"it cannot be dropped, since {refused}"
+            )
+            text = f"{text}; {why}"
             raise _told(error, text) from error.__cause__
         _log.warning("%s; the task is dropped, and the others share its probability", text)
         self._plan.put_back_all_but(draws)
@@ -201,6 +217,12 @@ class AttachedLoader(ResumableLoader):
         if not goes_on:
             plan.begin_epoch(hooks)
         self._follow_sizes(goes_on)
+        self._follow_passes()
+        if plan.is_over(hooks):
+            raise RuntimeError(
+                f"no task is left to train on: all have used up their passes (max_passes of the Mixture) after "
+                f"{self.teacher.draws} draws. Allow more passes, or train no further"
+            )
         self._steps = self.steps_per_epoch
         self._pool.begin_epoch(cursor.epoch)
 

@@ -232,6 +232,10 @@ class CurriculumLoader(ChangingLoader):
                     batches = self._planned()
                 try:
                     batch = self._delivery.batch(self._pool.next(batches))  # the plan draws in here
+                except StopIteration:
+                    if not plan.is_over(self._hooks):
+                        raise
+                    return
                 except TaskError as error:
                     self._give_up(error)
                     batches = self._planned()  # what was read ahead was planned with the task

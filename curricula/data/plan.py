@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from curricula.data.cursor import Cursor, Draws
 from curricula.data.hooks import Hooks
+from curricula.data.passes import Passes
 from curricula.data.reads import MixedRead, Read, Share
 from curricula.data.sources.map_order import MapSource
 from curricula.data.sources.slot_order import visit_after
@@ -38,6 +39,7 @@ class Plan:
         cursor: what was delivered, and what is on its way.
         share: of this process.
         limit: give each task only its first so many batches.
+        passes: the most that the tasks may have.
         rewarded: whether somebody closes the draws; else they are discarded at once.
     """
 
@@ -62,6 +64,7 @@ class Plan:
         self.rewarded = False
         self.share = Share()
         self.limit: int | None = None
+        self.passes = Passes()
         self.cursor = Cursor(num_tasks, draws_per_batch)
 
     def reset(self, num_tasks: int) -> None:
@@ -96,7 +99,7 @@ class Plan:
     def reads(self, steps: int, hooks: Hooks) -> Iterator[Read | MixedRead]:
         """Yield what this process is to read for each further batch of an epoch, and note its draws as on their way.
 
-        Draws are made when their read is asked for.
+        Draws are made when their read is asked for. It ends before its time where all tasks have used up their passes.
 
         Args:
             steps: batches of the epoch.
@@ -107,18 +110,24 @@ class Plan:
         visits = list(cursor.visits)  # planned ones; the cursor counts the delivered ones
         draws = cursor.current
         for position in range(cursor.position, steps):
-            if self._redraws:
-                draws = self._next_draws()
-            else:
-                goes_on = draws is not None and hooks.goes_on()
-                if draws is None or (not goes_on and (position % micro_batches == 0 or self.any_removed(draws))):
-                    draws = self._next_draws()
+            goes_on = draws is not None and not self._redraws and hooks.goes_on()
+            if draws is None or (not goes_on and (position % micro_batches == 0 or self.any_removed(draws))):
+                whole = hooks.micro_batches() if self._redraws and position % max(1, hooks.micro_batches()) == 0 else 1
+                draws = self._next_draws(visits, micro_batches, self.draws_per_step * whole)
+                if draws is None:
+                    return
             read = self._read(draws, visits)
             cursor.in_flight.append(draws)
             yield read
 
-    def _next_draws(self) -> Draws:
-        """Return the draws to plan next: those left undelivered, else new ones."""
+    def _next_draws(self, visits: Sequence[int], micro_batches: int, at_least: int) -> Draws | None:
+        """Return the draws to plan next: those left undelivered, else new ones; ``None`` where no more can be drawn.
+
+        Args:
+            visits: of the tasks, planned ones included.
+            micro_batches: visits that each draw makes.
+            at_least: number of draws that there must be room for.
+        """
         teacher, cursor = self.teacher, self.cursor
         while cursor.undelivered:
             draws = cursor.undelivered.popleft()
@@ -127,12 +136,27 @@ class Plan:
             if self.rewarded:
                 self._discard(draws)
         number = self.draws_per_step
+        left = self.passes.left(visits, micro_batches) if self.passes.limited else None
+        if left is not None and not self.passes.go_on(teacher, left, at_least, tell=self.share.is_first):
+            return None
         if number > 1 or self._quotas:
-            return teacher.draw_all(number, quotas=self._quotas, rewarded=self.rewarded)
-        draws = (teacher.draw(),)
+            return teacher.draw_all(number, quotas=self._quotas, rewarded=self.rewarded, left=left)
+        draws = (teacher.draw() if left is None else teacher.draw(left),)
         if not self.rewarded:
             self._discard(draws)
         return draws
+
+    def is_over(self, hooks: Hooks) -> bool:
+        """Tell whether all that may be drawn was delivered, since the tasks have used up their passes."""
+        cursor = self.cursor
+        if not self.passes.limited or cursor.in_flight or cursor.undelivered:
+            return False
+        micro_batches = max(1, hooks.micro_batches())
+        if cursor.position % micro_batches:
+            return False
+        left = self.passes.left(cursor.visits, 1 if self._redraws else micro_batches)
+        number = self.draws_per_step * (micro_batches if self._redraws else 1)
+        return not self.passes.go_on(self.teacher, left, number, tell=self.share.is_first)
 
     def _discard(self, draws: Draws) -> None:
         for draw in draws:

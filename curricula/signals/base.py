@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ class Signal(ABC):
     The callback calls :meth:`before_step` when the gradients are there and the parameters are still old, and
     :meth:`after_step` when the parameters are new. What belongs to a step is kept in ``step.notes``. A signal that
     remembers something from one step to the next, such as a mean per task, implements :meth:`reset`,
-    :meth:`state_dict` and :meth:`load_state_dict`; its memory is then part of every checkpoint.
+    :meth:`state_dict` and :meth:`load_state_dict`; its memory is then part of every checkpoint. Where it is of what was
+    measured before, :meth:`compare` is the place for it: there it is the same on all ranks.
 
     Example:
         A signal of one's own, the loss itself (as in online data mixing):
@@ -61,12 +62,21 @@ class Signal(ABC):
     needs_micro_batches: ClassVar[bool] = False
     """Compares the micro-batches of a step: the trainer must accumulate two or more."""
 
+    needs_outputs: ClassVar[bool] = False
+    """Reads ``step.outputs`` in :meth:`after_batch`: what the training step has returned."""
+
+    needs_validation: ClassVar[bool] = False
+    """Learns from the metrics of validations: the trainer must validate. A class need not say so: one that defines
+    :meth:`after_validation` does."""
+
     def __init_subclass__(cls, **options: Any) -> None:
-        """Set :attr:`per_draw` by the methods that the class defines."""
+        """Set :attr:`per_draw` and :attr:`needs_validation` by the methods that the class defines."""
         super().__init_subclass__(**options)
         own = vars(cls)
         if "per_draw" not in own and ("after_step" in own or "after_step_per_draw" in own):
             cls.per_draw = "after_step_per_draw" in own
+        if "needs_validation" not in own and "after_validation" in own:
+            cls.needs_validation = True
 
     def check(self, module: nn.Module, target: str | None) -> None:
         """Refuse, before training starts, a module or target that the signal cannot work with.
@@ -78,6 +88,16 @@ class Signal(ABC):
             raise ValueError(
                 f"{type(self).__name__} needs a target task: give CurriculumCallback(target=<name of a task>)"
             )
+
+    def check_tasks(self, tasks: Sequence[str]) -> None:  # noqa: B027 - optional: most signals name no task
+        """Refuse, before the first step, tasks that the signal cannot work with. Called with other tasks again.
+
+        Args:
+            tasks: names of all tasks.
+
+        Raises:
+            ValueError: what does not fit.
+        """
 
     def before_batch(self, step: Step) -> None:  # noqa: B027 - optional: few signals look into the forward pass
         """Prepare for the forward pass of a batch. Called before every batch of the step is trained on."""
@@ -108,6 +128,31 @@ class Signal(ABC):
             NotImplementedError: if the signal cannot tell the draws of a step apart; training does not start with it.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot tell the draws of a step apart")
+
+    def compare(self, task: str, value: float) -> float | None:
+        """Return the progress of a draw, where it is the comparison of what was measured with what was before.
+
+        Called for every draw of a step that was made, in their order, after :meth:`after_step`; on several ranks with
+        the mean over them, for all of their draws. So what is remembered here is the same on all. Not called for
+        draws whose value is not finite or not known.
+
+        Args:
+            task: name of the draw's task.
+            value: what :meth:`after_step` or :meth:`after_step_per_draw` has returned for the draw, finite.
+
+        Returns:
+            The progress, or ``None`` if it is not known yet; by default the value itself.
+        """
+        return value
+
+    def after_validation(self, metrics: Mapping[str, float], tasks: Sequence[str]) -> None:  # noqa: B027 - optional
+        """Learn from the metrics of a validation. Called after each in the course of a training.
+
+        Args:
+            metrics: what was logged since the last validation and in this one, by name as in
+                ``trainer.callback_metrics``. On several ranks the mean over those that logged it.
+            tasks: names of all tasks.
+        """
 
     def let_go(self) -> None:  # noqa: B027 - optional: most signals leave the module alone
         """Take back what was put into the module. Called when a training is over, also by an error."""

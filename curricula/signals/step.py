@@ -40,6 +40,8 @@ class Step(StepGradients):
         loss_scale: what the loss of the batch in hand is multiplied by before its backward pass: the scale of automatic
             mixed precision, and 1 over the micro-batches that the trainer accumulates.
         world_size: ranks whose gradients are averaged.
+        outputs: of the training step, in :meth:`Signal.after_batch <curricula.signals.Signal.after_batch>`; ``None``
+            elsewhere.
         notes: a place for the signal to keep what it measured in ``before_step`` until ``after_step``.
         closed: whether the draws were rewarded or discarded; nothing can be measured any more.
     """
@@ -56,6 +58,7 @@ class Step(StepGradients):
         "loss_scale",
         "micro_batches",
         "notes",
+        "outputs",
         "several",
         "target",
         "task_in_hand",
@@ -87,6 +90,7 @@ class Step(StepGradients):
         self.world_size = world_size
         self.clips = clips
         self.task_in_hand: InHand = ()
+        self.outputs: Any = None
         self.notes: dict[str, Any] = {}
         self._probe = probe
         self.batch_size = batch_size

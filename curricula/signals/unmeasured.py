@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
 
 class Unmeasured(Signal):
-    """Takes the place of a signal that cannot tell draws apart where the policy would not learn from it anyway."""
+    """Measures nothing and costs nothing: for a policy that does not learn, such as that of a mixture found before.
+
+    It asks nothing of the module, whatever the number of draws per batch. With a bandit that learns it is refused when
+    the training starts.
+
+    Example:
+        >>> from curricula import CurriculumCallback
+        >>> from curricula.bandits import FixedPolicy
+        >>> callback = CurriculumCallback(FixedPolicy([0.7, 0.3]), Unmeasured())
+    """
 
     def after_step(self, step: Step) -> None:
         """Return that progress is not known."""

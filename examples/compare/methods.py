@@ -12,7 +12,20 @@ import numpy as np
 import pytorch_lightning as pl
 
 from curricula import CurriculumCallback, CurriculumLoader
-from curricula.bandits import Exp3S, FixedPolicy
+from curricula import Mixture as UserMixture
+from curricula.bandits import (
+    Bandit,
+    Boltzmann,
+    DiscountedUCB,
+    Exp3S,
+    FixedPolicy,
+    OnlineDataMixing,
+    SlidingWindowUCB,
+    TSCLNaive,
+    TSCLOnline,
+    TSCLSampling,
+    TSCLWindow,
+)
 from curricula.signals import (
     FirstOrderPredictionGain,
     GradientL2Gain,
@@ -27,7 +40,7 @@ from curricula.signals import (
     UnbiasedGradientPredictionGain,
     VariationalComplexityGain,
 )
-from examples.compare.mixing import Mixture, Script, Weights, sizes_of, tempered, unimax
+from examples.compare.mixing import Mixture, Script, Weights, sizes_of, tempered
 from examples.compare.problem import Problem
 from examples.compare.records import Record
 
@@ -171,6 +184,14 @@ def _tempered(temperature: float) -> Callable[[Setting], Weights]:
     return lambda setting: tempered(sizes_of(setting.tasks), temperature)
 
 
+def _unimax(setting: Setting) -> Weights:
+    sizes, samples = sizes_of(setting.tasks), setting.batches * setting.problem.batch_size
+    # A long training passes more than four times over everything; its shares are those of the sizes.
+    policy = FixedPolicy.unimax(sizes.tolist(), samples, max_epochs=max(4.0, samples / float(sizes.sum())))
+    policy.reset(len(sizes))
+    return policy.probabilities()
+
+
 def _target(share: float) -> Callable[[Setting], Weights]:
     def weigh(setting: Setting) -> Weights:
         others = (1 - share) / max(1, len(setting.tasks) - 1)
@@ -283,6 +304,18 @@ def _mostly_useful(share: float) -> Callable[[Setting], FixedPolicy]:
     return make
 
 
+def _with_prior(share: float) -> Callable[[Setting], Plan]:
+    """The default around a prior that gives the useful tasks a share: a good guess, or a bad one."""
+
+    def make(setting: Setting) -> CurriculumCallback:
+        useful = [name in (setting.problem.useful or ()) for name in setting.tasks]
+        each = share / sum(useful), (1 - share) / max(1, len(useful) - sum(useful))
+        prior = {name: each[not is_useful] for name, is_useful in zip(setting.tasks, useful, strict=True)}
+        return CurriculumCallback(target=setting.problem.target, seed=setting.seed, mixture=UserMixture(prior=prior))
+
+    return curriculum(make)
+
+
 def _average(setting: Setting) -> Weights:
     if setting.replayed is None:
         raise ValueError("there is no run to replay: make that of the method that is replayed first")
@@ -325,6 +358,23 @@ _DRAWS = {"4 draws a batch": 4, "16 draws a batch": 16, "a draw per sample": Non
 _PER_DRAW = {"": FirstOrderPredictionGain, ", PG": PredictionGain, ", SPG": SelfPredictionGain}
 
 
+_POLICIES: dict[str, Callable[[], Bandit]] = {
+    "TSCL online": TSCLOnline,
+    "TSCL naive": TSCLNaive,
+    "TSCL window": TSCLWindow,
+    "TSCL sampling": TSCLSampling,
+    "sliding-window UCB": SlidingWindowUCB,
+    "discounted UCB": DiscountedUCB,
+    "online data mixing": OnlineDataMixing,
+    "Boltzmann": Boltzmann,
+}
+
+
+def _with_bandit(make: Callable[[], Bandit]) -> Callable[[Setting], Plan]:
+    """The default signal with another bandit."""
+    return curriculum(lambda s: CurriculumCallback(make(), target=s.problem.target, seed=s.seed))
+
+
 def _replays(of: str) -> list[Method]:
     return [
         Method(
@@ -344,7 +394,7 @@ _ALL = [
     *(Method(f"temperature {t:g}, mixed", _mixed(_tempered(t)), refuses=_of_one_size) for t in (2.0, 5.0)),
     Method(
         "UniMax, mixed",
-        _mixed(lambda s: unimax(sizes_of(s.tasks), s.batches * s.problem.batch_size)),
+        _mixed(_unimax),
         refuses=_of_one_size,
     ),
     *(
@@ -360,7 +410,11 @@ _ALL = [
             _policy(_mostly_useful(share)),
             refuses=_all_useful,
         )
-        for share in (0.0, 0.1, 0.2, 0.3)
+        for share in (0.0, 0.1, 0.2, 0.3, 0.95)
+    ),
+    *(
+        Method(f"curriculum, prior of {share:.0%} on useful tasks", _with_prior(share), refuses=_all_useful)
+        for share in (0.8, 0.05)
     ),
     Method("uniform, one task a batch", _policy(lambda s: FixedPolicy.uniform())),
     Method(_DEFAULT, curriculum(lambda s: CurriculumCallback(target=s.problem.target, seed=s.seed))),
@@ -369,6 +423,7 @@ _ALL = [
         "curriculum, paper's constants",
         curriculum(lambda s: CurriculumCallback(Exp3S.paper(), PredictionGain(), target=s.problem.target, seed=s.seed)),
     ),
+    *(Method(f"policy: {name}", _with_bandit(make)) for name, make in _POLICIES.items()),
     *(
         Method(f"uniform, {said}", _policy(lambda s: FixedPolicy.uniform(), draws), refuses=_does_not_mix)
         for said, draws in _DRAWS.items()

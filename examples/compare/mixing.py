@@ -158,25 +158,3 @@ def tempered(sizes: Weights, temperature: float) -> Weights:
     shares = (sizes / sizes.max()) ** (0.0 if math.isinf(temperature) else 1.0 / temperature)
     result: Weights = shares / shares.sum()
     return result
-
-
-def unimax(sizes: Weights, samples: float, most_passes: float = 4.0) -> Weights:
-    """Return shares that are as even as they can be while no task is passed over more than so many times.
-
-    Args:
-        sizes: of the tasks.
-        samples: of the whole training.
-        most_passes: over any task.
-
-    Source: Chung et al. 2023, UniMax (arXiv:2304.09151), algorithm 1.
-
-    Example:
-        >>> unimax(np.array([10.0, 1000.0]), samples=100, most_passes=2).tolist()
-        [0.2, 0.8]
-    """
-    left, shares = float(samples), np.zeros(len(sizes))
-    for place, arm in enumerate(np.argsort(sizes, kind="stable")):
-        shares[arm] = min(left / (len(sizes) - place), most_passes * sizes[arm])
-        left -= shares[arm]
-    result: Weights = shares / shares.sum()
-    return result

@@ -13,13 +13,27 @@ _USUAL = (*_BASELINES, *_CURRICULA, *_REPLAYS)
 _FEWEST = (*_BASELINES, "curriculum", "curriculum, replayed: its mixture, mixed")
 _STAIRCASE = (*_USUAL, *_OF_A_TARGET, "by hand: syllabus, mixed", "curriculum, PG")
 _SIXTEEN = "curriculum, 16 draws a batch"
+_DRAWS = (
+    "uniform, 16 draws a batch",
+    "curriculum, 4 draws a batch",
+    _SIXTEEN,
+    "curriculum, a draw per sample",
+    "curriculum, PG, 16 draws a batch",
+    "curriculum, SPG, 16 draws a batch",
+)
 _AMONG_JUNK = (*_STAIRCASE, "by hand: useful tasks alone, mixed")
 
 # First-order gain is the default; policies that know the useless tasks are for the page about noise, several draws in a
 # batch for that about mixing.
 _OF_SEVERAL_DRAWS = tuple(name for name in METHODS if name.endswith(("draws a batch", "a draw per sample")))
-_OTHERS = ("curriculum, FPG", *_OF_SEVERAL_DRAWS)
-_ALL = tuple(name for name in METHODS if name not in _OTHERS and "useless" not in name)
+_WITH_A_PRIOR = (
+    "curriculum, prior of 80% on useful tasks",
+    "by hand: 20% on useless tasks, one task a batch",
+    "curriculum, prior of 5% on useful tasks",
+    "by hand: 95% on useless tasks, one task a batch",
+)
+_OTHERS = ("curriculum, FPG", *_OF_SEVERAL_DRAWS, *_WITH_A_PRIOR)
+_ALL = tuple(name for name in METHODS if name not in _OTHERS and "useless" not in name and "policy: " not in name)
 
 STATIC = (
     "proportional, mixed",
@@ -48,7 +62,7 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
         "curriculum, TPG",
         "curriculum, paper's constants",
         "curriculum, replayed: its mixture, one task a batch",
-        _SIXTEEN,
+        *_DRAWS,
     ),
     "junk_arms_4_10_6": (
         *_AMONG_JUNK,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curricula.testing.bandits.hooks import feed, snapshot
 from curricula.testing.states import text
-from tests.bandits.checks import OurBandit, bandit_classes, cases
+from tests.bandits.checks import OurBandit, bandit_classes, cases, new
 
 CASES = list(cases())
 every_bandit = pytest.mark.parametrize("case", CASES)
@@ -94,23 +94,23 @@ def test_one_arm_has_all_of_the_probability_exactly(case):
 @every_class
 def test_nothing_is_drawn_or_learned_before_reset(cls):
     with pytest.raises(RuntimeError, match=rf"call {cls.__name__}\.reset\(num_arms\) before draw\(\)"):
-        cls().draw(np.random.default_rng(0))
+        new(cls).draw(np.random.default_rng(0))
     with pytest.raises(RuntimeError, match=rf"call {cls.__name__}\.reset\(num_arms\) before update\(\)"):
-        cls().update(0, 0.5, 0.5)
+        new(cls).update(0, 0.5, 0.5)
 
 
 @every_class
 @pytest.mark.parametrize("num_arms", [0, -1])
 def test_no_arms_are_refused(cls, num_arms):
     with pytest.raises(ValueError, match=f"at least one arm, got num_arms={num_arms}"):
-        cls().reset(num_arms)
+        new(cls).reset(num_arms)
 
 
 @every_class
 @pytest.mark.parametrize("horizon", [0, -1])
 def test_no_horizon_is_refused(cls, horizon):
     with pytest.raises(ValueError, match=f"horizon must be at least 1 update or None, got {horizon}"):
-        cls().reset(3, horizon)
+        new(cls).reset(3, horizon)
 
 
 @every_bandit

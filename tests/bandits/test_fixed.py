@@ -45,6 +45,48 @@ def test_proportional_at_the_ends_of_the_temperature():
     assert policy_of(FixedPolicy.proportional([1e300, 1e300], temperature=0.01), 2) == [0.5, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "budget", "max_epochs", "wanted"),
+    [
+        ([100, 100], 50, 4, [0.5, 0.5]),
+        ([1000, 10, 20], 300, 2, [0.8, 1 / 15, 2 / 15]),  # 20 and 40 are two passes, and 240 are left
+        ([1000, 10, 20], 30, 2, [1 / 3, 1 / 3, 1 / 3]),
+        ([30, 10, 20], 120, 2, [0.5, 1 / 6, 1 / 3]),  # two passes over everything
+        ([5], 1, 4, [1.0]),
+    ],
+)
+def test_unimax_is_as_even_as_the_passes_allow(sizes, budget, max_epochs, wanted):
+    np.testing.assert_allclose(policy_of(FixedPolicy.unimax(sizes, budget, max_epochs), len(sizes)), wanted, rtol=1e-12)
+
+
+@given(
+    st.lists(st.floats(1, 1e6), min_size=1, max_size=8),
+    st.floats(1e-3, 1),
+    st.floats(0.1, 10),
+)
+@settings(derandomize=True, deadline=None, database=None, max_examples=60)
+def test_unimax_fills_the_smallest_tasks_and_is_even_over_the_others(sizes, part, max_epochs):
+    budget = part * max_epochs * sum(sizes)
+    read = np.array(policy_of(FixedPolicy.unimax(sizes, budget, max_epochs), len(sizes))) * budget
+    most = max_epochs * np.array(sizes)
+    assert (read <= most * (1 + 1e-9)).all()
+    rest = read < most * (1 - 1e-9)
+    if rest.any():
+        np.testing.assert_allclose(read[rest], read.max(), rtol=1e-9)
+
+
+def test_unimax_refuses_a_budget_that_the_passes_cannot_fill():
+    message = (
+        r"2 passes over all tasks are 60, and the budget is 90: give max_epochs of at least 3, or a smaller budget"
+    )
+    with pytest.raises(ValueError, match=message):
+        FixedPolicy.unimax([10, 20], 90, max_epochs=2)
+    with pytest.raises(ValueError, match=r"budget must be in \(0, inf\), got 0.0"):
+        FixedPolicy.unimax([10, 20], 0.0)
+    with pytest.raises(ValueError, match="sizes must be finite and > 0"):
+        FixedPolicy.unimax([10, 0], 5)
+
+
 def test_rewards_change_nothing():
     bandit = FixedPolicy([3, 1])
     bandit.reset(2)

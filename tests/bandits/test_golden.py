@@ -17,7 +17,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curricula.bandits import Exp3, Exp3S, FixedPolicy
+from curricula.bandits import (
+    Boltzmann,
+    DiscountedUCB,
+    Exp3,
+    Exp3S,
+    FixedPolicy,
+    OnlineDataMixing,
+    SlidingWindowUCB,
+    TSCLNaive,
+    TSCLOnline,
+    TSCLSampling,
+    TSCLWindow,
+    WithoutReplacement,
+)
 from curricula.rewards import QuantileScaler
 from curricula.teacher import Teacher
 from tests.bandits.checks import bandit_classes, check_trace, trace
@@ -33,6 +46,16 @@ BANDITS = {
     "exp3s_beta": lambda: Exp3S(eta=0.02, epsilon=0.1, beta=0.1),
     "exp3s_paper": Exp3S.paper,
     "fixed": lambda: FixedPolicy.proportional([900, 400, 100, 16, 1], temperature=2.0),
+    "without_replacement": lambda: WithoutReplacement([50, 40, 30, 20, 10]),
+    "boltzmann": lambda: Boltzmann(temperature=0.3, prior=[5, 4, 3, 2, 1], epsilon=0.05),
+    "online_data_mixing": lambda: OnlineDataMixing(epsilon=0.2, temperature=0.3),
+    "tscl_online": lambda: TSCLOnline(epsilon=0.2, absolute=True),
+    "tscl_online_boltzmann": lambda: TSCLOnline(epsilon=0.0, temperature=0.3),
+    "tscl_naive": lambda: TSCLNaive(repeats=4, epsilon=0.2),
+    "tscl_window": lambda: TSCLWindow(window=5, epsilon=0.2),
+    "tscl_sampling": lambda: TSCLSampling(window=5),
+    "sliding_window_ucb": lambda: SlidingWindowUCB(window=60),
+    "discounted_ucb": lambda: DiscountedUCB(gamma=0.97),
 }
 SCALERS = {
     "teacher_window": lambda: QuantileScaler(window=50),

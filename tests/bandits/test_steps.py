@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy, Pull
+from curricula.bandits import Bandit, Exp3, Exp3S, FixedPolicy, Pull, WithoutReplacement
 from curricula.bandits.pulls import merged
 from curricula.bandits.rates import curriculum_rates, exp3_rates, exp3s_rates
 from curricula.bandits.shared_weights import SharedWeights, share
@@ -171,7 +171,7 @@ def test_a_class_that_says_only_how_one_reward_is_learned_learns_several_by_that
 
 
 def test_all_bandits_of_the_package_say_for_themselves_how_a_step_is_learned():
-    assert {cls for cls in bandit_classes() if cls._learn_all is Bandit._learn_all} == {FixedPolicy}
+    assert {cls for cls in bandit_classes() if cls._learn_all is Bandit._learn_all} == {FixedPolicy, WithoutReplacement}
 
 
 # What a step costs

@@ -29,8 +29,9 @@ from curricula.variational import Variational
 from examples.compare.training import quiet
 from examples.repeat_copy import repeat_copy
 from examples.repeat_copy.model import VariationalRepeatCopyModel
+from tests.signals.kinds import measuring_classes
 
-SIGNALS = [name for name in signals.__all__ if name not in ("Signal", "Step")]
+SIGNALS = [kind.__name__ for kind in measuring_classes()]
 
 
 def form(name: str) -> str:

@@ -183,8 +183,7 @@ class Hanging(Rows):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("on_error", "persistent"), [("raise", False), ("raise", True), ("drop", False)])
-def test_a_killed_worker_is_an_error_that_names_the_tasks_and_leaves_no_process(on_error, persistent, monkeypatch):
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+def test_a_killed_worker_is_an_error_that_names_the_tasks_and_leaves_no_process(on_error, persistent):
     loader = CurriculumLoader(
         {"deadly": Deadly(0, 8)}, batch_size=2, num_workers=2, persistent_workers=persistent, on_error=on_error
     )
@@ -199,8 +198,7 @@ def test_a_killed_worker_is_an_error_that_names_the_tasks_and_leaves_no_process(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_killed_worker_of_a_tasks_own_loader_names_the_task(monkeypatch):
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+def test_a_killed_worker_of_a_tasks_own_loader_names_the_task():
     own = DataLoader(Deadly(0, 8), batch_size=2, num_workers=1)
     loader = CurriculumLoader({"own": own}, steps_per_epoch=9, on_error="retry")
     message = (
@@ -212,14 +210,13 @@ def test_a_killed_worker_of_a_tasks_own_loader_names_the_task(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_training_whose_worker_was_killed_ends_with_the_tasks_names_and_no_process(monkeypatch, caplog):
+def test_a_training_whose_worker_was_killed_ends_with_the_tasks_names_and_no_process(caplog):
     class DeadlyTask(Constant):
         def __getitem__(self, index):
             if index == 5 and get_worker_info() is not None:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().__getitem__(index)
 
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
     loader = CurriculumLoader({"deadly": DeadlyTask(0.0)}, batch_size=4, num_workers=2, persistent_workers=True)
     with pytest.raises(RuntimeError, match=r"worker") as caught:  # torch's own, if it came in the midst of a step
         trainer(CurriculumCallback(), max_steps=30).fit(Linear(), loader)
@@ -243,7 +240,6 @@ def test_a_death_that_torch_tells_of_twice_is_one_error(monkeypatch):
             raise killed(*iterator._workers)
         stop_workers(iterator)
 
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
     monkeypatch.setattr("curricula.data.pool.stop_workers", again)
     loader = CurriculumLoader({"deadly": Deadly(0, 8)}, batch_size=2, num_workers=1)
     with pytest.raises(TaskError, match=r"^a worker process died .*is killed by signal"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import signal
 from concurrent.futures import Future
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,15 +18,17 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset, default_collate
 
+from examples.compare import schedule
 from examples.compare.__main__ import main
 from examples.compare.methods import METHODS, Setting, named
-from examples.compare.mixing import Mixture, Script, samples_of, sizes_of, tempered, unimax
+from examples.compare.mixing import Mixture, Script, samples_of, sizes_of, tempered
 from examples.compare.problem import Job, Problem, Scored
 from examples.compare.problems import PROBLEMS, Samples, problem_of
 from examples.compare.published import PUBLISHED
 from examples.compare.records import COLUMNS, Record, Records, digest, read, write_csv, write_parquet
 from examples.compare.schedule import choose_rates, expand, make_all, tuning_jobs
 from examples.compare.training import Evaluation, train
+from tests.forked import call_forked
 
 DEADLY = "dies"
 
@@ -168,22 +172,21 @@ def test_streams_are_read_on_and_sized_alike():
     assert sizes_of({"a": stream, "b": stream}).tolist() == [1.0, 1.0]
 
 
-def test_temperatures_and_unimax_by_hand():
+def test_temperatures_by_hand():
     sizes = np.array([1.0, 16.0])
     assert tempered(sizes, 1.0).round(4).tolist() == [0.0588, 0.9412]
     assert tempered(sizes, 2.0).tolist() == [0.2, 0.8]
     assert tempered(sizes, math.inf).tolist() == [0.5, 0.5]
     with pytest.raises(ValueError, match="temperature must be > 0"):
         tempered(sizes, 0.0)
-    assert unimax(np.array([100.0, 100.0]), 50).tolist() == [0.5, 0.5]
-    assert unimax(np.array([1000.0, 10.0, 20.0]), 300, most_passes=2).round(4).tolist() == [0.8, 0.0667, 0.1333]
 
 
 ALIKE = [name for name in METHODS if name.endswith(("16 draws a batch", "a draw per sample"))]  # as with 4 draws
+POLICIES = [name for name in METHODS if name.startswith("policy: ")]  # as with the first of them
 USABLE = [
     name
     for name, method in METHODS.items()
-    if method.replays is None and method.refuses(toy()) is None and name not in ALIKE[2:]
+    if method.replays is None and method.refuses(toy()) is None and name not in [*ALIKE[2:], *POLICIES[1:]]
 ]
 
 
@@ -202,7 +205,7 @@ def test_methods_for_some_problems_train_there_and_say_why_not_elsewhere(problem
     assert record.samples == [4 * 64]
     with pytest.raises(ValueError, match=r"one batch|not Gaussian|all of its tasks are useful"):
         train(toy(useful=None), Job("toy", method, 0.1, 3))
-    assert {*USABLE, *ALIKE, method} != set(METHODS)
+    assert {*USABLE, *ALIKE, *POLICIES, method} != set(METHODS)
 
 
 @pytest.mark.parametrize("name", USABLE)
@@ -215,6 +218,12 @@ def test_every_method_trains_and_says_what_it_trained_on(name):
     assert (record.arms is None) == (record.unit_of_draws == "samples")
     if record.arms is not None:
         assert np.bincount(record.arms, minlength=2).tolist() == record.draws
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_makes_a_plan_for_batches_of_one_task(name):
+    assert METHODS[name].refuses(toy()) is None
+    assert METHODS[name].make(Setting(toy(), lines(0), 3, 40)).unit_of_draws == "batches"
 
 
 @pytest.mark.parametrize(
@@ -411,13 +420,19 @@ def test_a_run_that_ended_at_its_goal_stays_there_when_rates_are_chosen(tmp_path
     assert choose_rates([problem], ["uniform, mixed"], records) == {("toy", "uniform, mixed"): 1.0}
 
 
-def test_a_process_that_dies_takes_no_other_run_with_it(tmp_path):
-    records = Records(tmp_path)
+def run_jobs_of_which_some_die(folder):
+    fork = multiprocessing.get_context("fork")  # a spawned process imports everything anew, in every pool
+    schedule.multiprocessing = SimpleNamespace(get_context=lambda method: fork)
+    records = Records(folder)
     jobs = [Job(name, "uniform, mixed", 0.1, seed) for seed in (0, 1) for name in ("toy", DEADLY)]
-    failures = make_all(jobs, toy_of, records, processes=2)
+    failures = schedule.make_all(jobs, toy_of, records, processes=2)
     assert [failure.job.problem for failure in failures] == [DEADLY, DEADLY]
     assert {failure.error for failure in failures} == {"its process died"}
     assert len(records.all()) == 2
+
+
+def test_a_process_that_dies_takes_no_other_run_with_it(tmp_path):
+    call_forked(run_jobs_of_which_some_die, tmp_path)
 
 
 def test_an_error_of_one_run_is_told_and_the_others_go_on(tmp_path, in_this_process):

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from curricula import signals
+from tests.signals.kinds import measuring_classes
 
 SIZES = (12, 18, 10, 14)
 """Samples of the tasks: with no batch size in use does a pass leave one sample, which BatchNorm refuses."""
 
-SIGNALS = tuple(sorted(set(signals.__all__) - {"Signal", "Step"}))
+SIGNALS = tuple(sorted(kind.__name__ for kind in measuring_classes()))
 
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "package": ("pytorch_lightning", "lightning.pytorch"),
@@ -112,8 +113,9 @@ class Way:
 
     @property
     def epochs(self) -> int:
-        """Epochs of the longest training: more of them where checkpoints are as rare as validations."""
-        return 12 if self.validation == "second epoch" and self.saves_at_validations else 6
+        """Epochs of the longest training: more of them where few places are left to resume from."""
+        epochs = 6 if self.checkpoints in ("steps", "exception", "last") else 4
+        return 2 * epochs if self.validation == "second epoch" and self.saves_at_validations else epochs
 
     @property
     def epoch_steps(self) -> int:

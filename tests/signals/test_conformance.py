@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 import torch
 
-import curricula.signals
 from curricula.signals import Signal
 from curricula.testing import SignalContract
 from tests.models import Noisy
+from tests.signals.kinds import measuring_classes
 from tests.variational.models import VariationalNoisy
 
 
@@ -39,24 +37,15 @@ class Loss(Signal):
         return step.loss
 
 
-def signal_classes():
-    exported = [getattr(curricula.signals, name) for name in curricula.signals.__all__]
-    return [
-        kind
-        for kind in exported
-        if isinstance(kind, type) and issubclass(kind, Signal) and not inspect.isabstract(kind)
-    ]
-
-
 def model_for(kind):
     """Return the class of a model that the signal can work with."""
     return VariationalNoisy if "Variational" in kind.__name__ else Noisy
 
 
 class TestEverySignal(SignalContract):
-    """The contract, over all of ours and two of the user's own."""
+    """The contract, over all of ours that measure by themselves and two of the user's own."""
 
-    @pytest.fixture(autouse=True, params=[*signal_classes(), FallOfTheLossElsewhere, Loss])
+    @pytest.fixture(autouse=True, params=[*measuring_classes(), FallOfTheLossElsewhere, Loss])
     def _of_the_kind(self, request):
         self.kind = request.param
 
@@ -68,4 +57,4 @@ class TestEverySignal(SignalContract):
 
 
 def test_the_known_signals_are_found():
-    assert {"PredictionGain", "GradientPredictionGain"} <= {kind.__name__ for kind in signal_classes()}
+    assert {"PredictionGain", "GradientPredictionGain"} <= {kind.__name__ for kind in measuring_classes()}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from curricula import CurriculumCallback, CurriculumLoader
+from curricula import CurriculumCallback, CurriculumLoader, validations
 from curricula.agreement import Outcome, Ranks
 from curricula.bandits import Exp3S
 from curricula.encoding import decoded
@@ -256,6 +256,10 @@ def test_a_first_batch_that_is_left_out_ends_no_training():
     assert own.teacher.updates == 21
 
 
+MEANS = {"both": 1.5, "second": 5.0}
+"""Of metrics of a validation that two ranks have logged, one of them alone."""
+
+
 def agreed(folder, world_size, separate):
     """Let ranks know, or not know, their progress in all ways there are."""
     torch.distributed.init_process_group("gloo")
@@ -266,13 +270,14 @@ def agreed(folder, world_size, separate):
         outcome = Outcome(own if rank == 0 else other, 2.0, 0.5, stepped=True)
         found.append([repr(both.progress) for both in ranks.agree([outcome], teacher, 1)])
     stopped = ranks.agree([Outcome(None, 1.0, 0.5, stepped=rank == 0)], teacher, 1)
-    return [found, [outcome.stepped for outcome in stopped]]
+    metrics = validations._agreed({"both": 1.0 + rank, "second": 5.0} if rank else {"both": 1.0}, world_size)
+    return [found, [outcome.stepped for outcome in stopped], metrics]
 
 
-def test_what_one_rank_does_not_know_none_knows_and_a_fault_is_a_fault(tmp_path):
+def test_what_one_rank_knows_all_know_and_a_fault_is_a_fault(tmp_path):
     (both,) = on_ranks(agreed, tmp_path, (2, [2, False]))
-    assert both[0] == both[1] == [[["2.0"], ["None"], ["None"], ["nan"], ["nan"], ["None"]], [False]]
+    assert both[0] == both[1] == [[["2.0"], ["3.0"], ["None"], ["nan"], ["nan"], ["1.0"]], [False], MEANS]
     (tmp_path / "apart").mkdir()
     (both,) = on_ranks(agreed, tmp_path / "apart", (2, [2, True]))
     pairs = [["1.0", "3.0"], ["None", "3.0"], ["None", "None"], ["nan", "None"], ["nan", "1.0"], ["1.0", "None"]]
-    assert both[0] == both[1] == [pairs, [True, False]]
+    assert both[0] == both[1] == [pairs, [True, False], MEANS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
@@ -14,7 +15,8 @@ from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import FixedPolicy
 from curricula.signals import GradientPredictionGain, UnbiasedGradientPredictionGain
 from tests.models import Linear, noisy_tasks, trainer
-from tests.test_distributed import run_script
+from tests.ranks import on_ranks
+from tests.test_ranks import make_trainer
 
 STEPS = 12
 
@@ -136,33 +138,19 @@ def test_a_signal_of_ones_own_sees_every_backward_pass():
     assert signal.seen == [(draw, part, 3, 2) for draw in (0, 1) for part in (1, 2, 3)]
 
 
-SCRIPT = """
-import json, sys
-import pytorch_lightning as pl
-from pytorch_lightning.strategies import DDPStrategy
-from curricula import CurriculumCallback, CurriculumLoader
-from curricula.signals import UnbiasedGradientPredictionGain
-from tests.models import noisy_tasks, trainer
-from tests.signals.test_unbiased_gradient_prediction_gain import ByHand
-
-pl.seed_everything(0, verbose=False)
-callback = CurriculumCallback(signal=UnbiasedGradientPredictionGain())
-model = ByHand()
-fitter = trainer(
-    callback,
-    max_epochs=1,
-    devices=2,
-    accumulate_grad_batches=2,
-    strategy=DDPStrategy(process_group_backend="gloo"),
-)
-fitter.fit(model, CurriculumLoader(noisy_tasks(), batch_size=4, steps_per_epoch=8))
-result = {"gradients": [g.tolist() for g in model.gradients], "progress": callback.history.column("progress").tolist()}
-open(f"{sys.argv[1]}/{fitter.global_rank}.json", "w").write(json.dumps(result))
-"""
+def train_by_hand(folder):
+    pl.seed_everything(0, verbose=False)
+    callback, model = CurriculumCallback(signal=UnbiasedGradientPredictionGain()), ByHand()
+    fitter = make_trainer(callback, max_epochs=1, accumulate_grad_batches=2)
+    fitter.fit(model, CurriculumLoader(noisy_tasks(), batch_size=4, steps_per_epoch=8))
+    return {
+        "gradients": [gradient.tolist() for gradient in model.gradients],
+        "progress": callback.history.column("progress").tolist(),
+    }
 
 
 def test_over_ranks_the_second_half_is_all_that_is_not_the_first(tmp_path):
-    ranks = run_script(SCRIPT, tmp_path)
+    (ranks,) = on_ranks(train_by_hand, tmp_path, (2, []))
     gradients = torch.tensor([rank["gradients"] for rank in ranks], dtype=torch.float64)  # (rank, micro-batch, width)
     by_hand = []
     for start in range(0, 8, 2):

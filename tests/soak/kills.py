@@ -145,26 +145,31 @@ def survive(
     return {"steps": steps, "workers": workers, "accumulation": accumulation, **total}
 
 
+def kill_and_compare(out: Path | None, kills: int, steps: int, seed: int) -> dict[str, Any]:
+    """Kill runs of several kinds, and write into the folder, and return, what was lost."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        kinds = [{"workers": 0}, {"workers": 0, "accumulation": 3}, {"workers": 2}]
+        shares = [kills - 2 * (kills // 3), *[kills // 3] * 2]
+        rows = [
+            survive(Path(folder) / str(number), kills=share, steps=steps, seed=seed + number, **kind)
+            for number, (kind, share) in enumerate(zip(kinds, shares, strict=True))
+        ]
+    result = {"runs": rows, "seconds": round(time.perf_counter() - start)}
+    if out is not None:
+        (out / "kills.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
 def main() -> None:
-    """Kill runs of several kinds and write what was lost."""
+    """Read the options, and print what was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        kinds = [{"workers": 0}, {"workers": 0, "accumulation": 3}, {"workers": 2}]
-        shares = [options.kills - 2 * (options.kills // 3), *[options.kills // 3] * 2]
-        rows = [
-            survive(Path(folder) / str(number), kills=share, steps=options.steps, seed=options.seed + number, **kind)
-            for number, (kind, share) in enumerate(zip(kinds, shares, strict=True))
-        ]
-    result = {"runs": rows, "seconds": round(time.perf_counter() - start)}
-    if options.out is not None:
-        (options.out / "kills.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    print(json.dumps(kill_and_compare(**vars(options))))
 
 
 if __name__ == "__main__":

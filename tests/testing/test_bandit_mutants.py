@@ -481,6 +481,24 @@ class TakesAnyArms(Averages):
         self._rearrange([arm if arm is None else arm % self.num_arms for arm in arms] or [None])
 
 
+class SharesNothingOfWhatIsGone(Averages):
+    def probabilities_among(self, arms):
+        policy = np.zeros(self.num_arms)
+        policy[arms] = self.probabilities()[arms]
+        return policy
+
+
+class DrawsWhatIsGone(Averages):
+    def probabilities_among(self, arms):
+        return self.probabilities().copy()
+
+
+class ForgetsWhatIsGone(Averages):
+    def probabilities_among(self, arms):
+        self._means[:] = self._means if len(arms) == self.num_arms else 0.0
+        return super().probabilities_among(arms)
+
+
 CAUGHT: dict[type[Bandit], list[str]] = {
     **step_mutants.CAUGHT,
     StartsWithoutAPolicy: ["test_the_first_policy_is_a_distribution"],
@@ -555,6 +573,9 @@ CAUGHT: dict[type[Bandit], list[str]] = {
     ForgetsToCountItsArms: ["test_arms_that_stay_keep_their_ratios_and_new_ones_get_their_mean"],
     KeepsAnArrayOfTheOldSize: ["test_after_a_change_of_arms_it_goes_on"],
     LoadsWithoutTheArms: ["test_after_a_change_of_arms_it_goes_on"],
+    SharesNothingOfWhatIsGone: ["test_among_the_arms_that_are_left_the_policy_is_a_distribution"],
+    DrawsWhatIsGone: ["test_among_the_arms_that_are_left_the_policy_is_a_distribution"],
+    ForgetsWhatIsGone: ["test_among_the_arms_that_are_left_the_policy_is_a_distribution"],
     TakesAnyArms: ["test_arms_that_are_none_are_refused_and_change_nothing"],
 }
 

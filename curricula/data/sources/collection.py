@@ -132,11 +132,14 @@ class Sources:
             ValueError: if a task has no length.
         """
         draws = sum(source.batches_per_pass(world_size) for source in self.maps.values())
-        for arm, source in self.streams.items():
-            length = length_of(source.name, source.batches, "steps_per_epoch")
-            per_slot = self.slot_size if self._slots > 1 and self.gives_samples(arm) else 1
-            draws += math.ceil(length / (world_size * per_slot))
+        draws += sum(math.ceil(self.visits_of(arm, world_size, "steps_per_epoch")) for arm in self.streams)
         return max(1, -(-draws // self._slots))
+
+    def visits_of(self, arm: int, world_size: int, needed_for: str) -> float:
+        """Return the number of draws that a pass over a streamed task takes."""
+        source = self.streams[arm]
+        length = length_of(source.name, source.batches, needed_for)
+        return length / (world_size * (self.slot_size if self._slots > 1 and self.gives_samples(arm) else 1))
 
     def sizes(self) -> list[float]:
         """Return the number of samples of each task; of batches, where no dataset is known.

@@ -97,6 +97,10 @@ class MapSource:
         """Return the number of visits that make one pass over the task."""
         return self._batches(self.batch_size * world_size)
 
+    def visits_in(self, passes: float, world_size: int) -> int:
+        """Return the number of visits, from the first on, that so many passes have room for."""
+        return self._first_visit + int((passes - self._first_pass) * self.batches_per_pass(world_size))
+
     def _batches(self, total: int) -> int:
         return self.size // total if self.drop_last else -(-self.size // total)
 

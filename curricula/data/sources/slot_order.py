@@ -23,6 +23,11 @@ class SlotOrder(MapSource):
         """Return the number of visits that one pass takes part in, from its beginning."""
         return -(-self.size // (self.batch_size * world_size))
 
+    def visits_in(self, passes: float, world_size: int) -> int:
+        """Return the number of visits, from the first on, that so many passes have room for."""
+        samples = (passes - self._first_pass) * self.size
+        return self._first_visit + int(samples // (self.batch_size * world_size))
+
     def indices(self, visit: int, rank: int, world_size: int) -> list[int]:
         """Return the samples of this rank's part of the slot of visit ``visit``; the ranks' parts are disjoint."""
         total = self.batch_size * world_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,6 +73,20 @@ class ArmPromises(BanditHooks):
                 what = f"load_state_dict(state, arms={arms})"
                 with unchanged(bandit, what), refused(what, ValueError):
                     bandit.load_state_dict(state, arms)
+
+    def test_among_the_arms_that_are_left_the_policy_is_a_distribution(self) -> None:
+        """``probabilities_among`` sums to 1 over the arms that can be drawn, and changes nothing."""
+        for bandit in (self.started(5), self.trained(5), self.trained(5, 51)):
+            for arms in ([0], [1, 3], [0, 2, 3, 4], list(range(5))):
+                with unchanged(bandit, "a policy among some arms"):
+                    policy = bandit.probabilities_among(arms)
+                    total, others = math.fsum(policy[arms].tolist()), np.delete(policy, arms)
+                    policy[:] = np.nan
+                assert policy.shape == (5,), f"it must be of all arms, shape (5,), got {policy.shape}"
+                assert abs(total - 1.0) <= 1e-12, f"the probabilities of the arms {arms} must sum to 1, got {total!r}"
+                assert not others.any(), f"only the arms {arms} can be drawn, the others have {others}"
+            found, wanted = bandit.probabilities_among(range(5)), bandit.probabilities()
+            assert np.abs(found - wanted).max() <= 1e-12, f"among all arms the policy must be {wanted}, got {found}"
 
     def _that_stay(self, bandit: Bandit, count: int) -> list[int]:
         """Return so many arms in some order, the most probable one among them, so that there is something to keep."""

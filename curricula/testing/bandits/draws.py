@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from curricula.bandits.base import Bandit
 from curricula.randomness import CounterGenerator, Stream
-from curricula.testing.bandits.hooks import BanditHooks, feed, run, unchanged
+from curricula.testing.bandits.hooks import BanditHooks, feed, run, snapshot, unchanged
 from curricula.testing.chance import OneNumber, frequency_band, global_numbers, other_global_numbers
 from curricula.testing.contract import does_not_apply
 from curricula.testing.elsewhere import elsewhere
@@ -47,15 +48,26 @@ class DrawPromises(BanditHooks):
         assert type(drawn) is int, f"an arm must be an int, got {type(drawn).__name__}: no checkpoint could hold it"
 
     def test_the_draws_of_a_step_are_those_of_as_many_calls(self) -> None:
-        """``draw_all`` finds the arms that ``draw`` finds, with one number each."""
+        """``draw_all`` finds the arms that ``draw`` finds, with one number each, and ``drawn`` their probabilities."""
         for bandit in (self.started(5), self.trained(5, 100)):
             rng, twin = self.numbers(1), self.numbers(1)
             with unchanged(bandit, "draws"):
                 arms = bandit.draw_all(rng, 50)
-            wanted = [bandit.draw(twin) for _ in range(50)]
+            one_by_one, wanted, probabilities = copy.deepcopy(bandit), [], []
+            for _ in range(50):
+                wanted.append(one_by_one.draw(twin))
+                policy = one_by_one.probabilities().tolist()
+                probabilities.append(policy[wanted[-1]])
+                told = one_by_one.drawn(wanted[-1:])
+                assert told == probabilities[-1:], (
+                    f"drawn({wanted[-1:]}) must be the arm's probability in {policy}, got {told}"
+                )
             assert arms == wanted, f"draw_all() must draw as 50 calls of draw(), {wanted}, got {arms}"
             assert all(type(arm) is int for arm in arms), "an arm must be an int: no checkpoint could hold it"
             assert rng.random() == twin.random(), "draw_all() must take exactly one rng.random() per draw"
+            told = bandit.drawn(arms)
+            assert told == probabilities, f"drawn() must give the probabilities {probabilities}, got {told}"
+            assert snapshot(bandit) == snapshot(one_by_one), "drawn() of a step must be drawn() of its draws in turn"
 
     def test_arms_are_drawn_as_often_as_their_probability_says(self) -> None:
         """In 20,000 draws; the chance that it fails although all is right is 1e-9."""

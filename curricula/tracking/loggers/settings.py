@@ -10,7 +10,10 @@ from curricula.signals.base import Signal
 if TYPE_CHECKING:
     from curricula.teacher import Teacher
 
-_BANDIT = ("num_arms", "horizon", "eta", "epsilon", "beta", "alpha", "segments")
+_BANDIT = (
+    *("num_arms", "horizon", "eta", "epsilon", "beta", "alpha", "segments"),
+    *("rate", "temperature", "absolute", "repeats", "window", "xi", "gamma"),
+)
 _SIGNAL = ("sign", "kl_in_loss")
 _SCALER = ("low", "high", "window", "warmup", "reservoir")
 
