@@ -67,6 +67,7 @@ class TaskPolicy:
                 not sum to 1. Then nothing has changed.
 
         Example:
+            >>> from curricula import Teacher
             >>> teacher = Teacher(["easy", "hard"])
             >>> teacher.set_policy({"easy": 0.25, "hard": 0.75})
             >>> teacher.draw().probability in (0.25, 0.75)
@@ -84,6 +85,7 @@ class TaskPolicy:
             ValueError: if there is no such task.
 
         Example:
+            >>> from curricula import Teacher
             >>> teacher = Teacher(["easy", "hard"])
             >>> teacher.guard(["hard"])
             >>> teacher.guarded
@@ -156,6 +158,7 @@ class TaskPolicy:
                 than 1.
 
         Example:
+            >>> from curricula import Teacher
             >>> teacher = Teacher(["easy", "hard", "harder"])
             >>> teacher.remove_task("harder")
             >>> teacher.probabilities().tolist()
