@@ -113,7 +113,7 @@ def test_ranks_draw_tasks_of_their_own_and_have_one_curriculum(workers, tmp_path
         assert rank["open"] == 0
         assert rank["steps"] == [step for step in range(150) for _ in range(3)]
         assert rank["progress"][place::3] == rank["measured"], "every draw has the progress of the rank that made it"
-        assert rank["sent"] == [-64] * 150, "one collective per step, of few bytes"
+        assert rank["sent"] == [-80] * 150, "one collective per step, of few bytes"
     by_step = [set(first["arms"][start : start + 3]) for start in range(0, 450, 3)]
     assert sum(len(arms) > 1 for arms in by_step) > 75
     check_samples(ranks, 150)

@@ -60,7 +60,7 @@ def train(folder, independent, redraw):
         "measured": signal.measured,
         "samples": model.samples,
         "digests": hashes.digests,
-        "sent": [number for number in hashes.reduced if abs(number) == 40 + 24 * 2 * batches],
+        "sent": [number for number in hashes.reduced if abs(number) == 40 + 40 * 2 * batches],
         "skipped": sum(callback.teacher.skipped),
         "updates": callback.teacher.updates,
         "open": len(callback.teacher.open_draws()),
@@ -70,7 +70,7 @@ def train(folder, independent, redraw):
 
 def test_ranks_agree_on_every_draw_of_a_step(tmp_path):
     shared, apart = on_ranks(train, tmp_path, (2, [False, "step"]), (2, [True, "batch"]))
-    for ranks, draws, size in ((shared, 2, 88), (apart, 8, 136)):
+    for ranks, draws, size in ((shared, 2, 120), (apart, 8, 200)):
         for rank in ranks:
             assert rank["digests"] == ranks[0]["digests"], "one curriculum after every batch"
             assert rank["arms"] == ranks[0]["arms"]

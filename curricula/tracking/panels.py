@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-_ROWS = "Bars hold the middle 80 % of a task's steps, dots are their middle; the dotted line is uniform sampling."
+_ROWS = "Bars hold the middle 80 % of a task's draws, dots are their middle; the dotted line is uniform sampling."
 
 
 def panels(
