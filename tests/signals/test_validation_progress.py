@@ -46,6 +46,7 @@ class NoisyValidatedPerSample(Validates, NoisyPerSample):
 
 class TestValidationProgress(SignalContract):
     test_under_clipping_it_measures_every_step_and_leaves_no_trace = None  # it has nothing to do with gradients
+    test_under_accumulation_it_measures_every_step_and_leaves_no_trace = None  # in closed form below
     test_it_measures_the_same_again = None  # implied by what a second training with the same signal measures
 
     def make(self):
