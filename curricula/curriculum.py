@@ -97,6 +97,7 @@ class Curriculum:
         self._unit = unit
         self._ledger: Ledger | None = None
         self._loader: CurriculumLoader | None = None
+        self._sized = 0  # epoch of the loader whose sizes of the tasks the history has
         self._last_loader: CurriculumLoader | None = None  # stays when training is over, for checkpoints saved then
         self._loaded: dict[str, Any] | None = None
         self._seen: dict[str, Any] | None = None
@@ -198,10 +199,7 @@ class Curriculum:
             MisconfigurationException: what does not fit.
         """
         loader, before = find_loader(trainer), self._loader
-        if before is None:
-            return
-        if loader is before:
-            self.history.set_sizes(loader.known_sizes())
+        if before is None or loader is before:
             return
         try:
             self._check_target(loader)
@@ -217,6 +215,15 @@ class Curriculum:
         """Learn from a validation in the course of the training, once it is over."""
         if self.in_training and not trainer.sanity_checking:
             self._validations.end(trainer, self.teacher)
+
+    def claim(self) -> tuple[Draw, ...]:
+        """Return the draws of the batch in hand, of all ranks."""
+        loader = self.loader
+        draws = loader.claim()
+        if self._sized != loader.epoch:
+            self._sized = loader.epoch
+            self.history.set_sizes(loader.known_sizes())
+        return draws
 
     def end(self, trainer: pl.Trainer) -> None:
         """Leave the curriculum to the process that started this one."""
@@ -248,7 +255,7 @@ class Curriculum:
             independent=self.independent,
         )
         self._loader = self._last_loader = loader
-        self.history.set_sizes(loader.known_sizes())
+        self._sized = loader.epoch  # one that was interrupted goes on with the sizes of its beginning
         self.place = rank if self.independent else 0
         if loader.redraws:  # no batch shares its draws with another: a step that was interrupted is over
             loader.discard_lost(step_is_over=True)

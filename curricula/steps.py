@@ -92,7 +92,7 @@ class Steps:
     def start_batch(self, batch: Any, batch_idx: int) -> None:
         """Learn which draws the batch belongs to, and keep what the signal needs to measure it later."""
         curriculum = self._curriculum
-        draws = curriculum.loader.claim()
+        draws = curriculum.claim()
         if self.step is None or not self._continues(self.step, draws, batch_idx):
             self.abandon()
             self._draws = []

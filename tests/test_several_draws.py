@@ -217,9 +217,9 @@ def test_the_bandit_learns_once_from_all_draws_of_a_step(monkeypatch):
             teacher = callback.teacher
             reward_all, update_all = teacher.reward_all, teacher.bandit.update_all
 
-            def rewarded(outcomes):
+            def rewarded(outcomes, **spent):
                 given.append([(draw.id, draw.step, progress, cost) for draw, progress, cost in outcomes])
-                return reward_all(outcomes)
+                return reward_all(outcomes, **spent)
 
             def updated(pulls, draws):
                 learned.append((len(pulls), draws))
@@ -266,7 +266,7 @@ def test_costs_per_sample_are_costs_of_the_draws():
         def on_train_start(self, trainer, pl_module):
             super().on_train_start(trainer, pl_module)
             reward_all = self.teacher.reward_all
-            self.teacher.reward_all = lambda outcomes: given.extend(outcomes) or reward_all(given[-len(outcomes) :])
+            self.teacher.reward_all = lambda outcomes, **spent: given.extend(outcomes) or reward_all(outcomes, **spent)
 
     trainer(Spying(signal=PredictionGain(), cost=per_sample), max_epochs=1).fit(Quadratic(), loader(4))
     assert {(draw.arm, cost) for draw, _, cost in given} == set(costs.items())

@@ -116,6 +116,11 @@ class AttachedLoader(ResumableLoader):
         self._plan.passes = Passes.of(self.teacher.mixture, self._sources, self._plan.share.world_size)
 
     @property
+    def epoch(self) -> int:
+        """Number of the epoch that runs, from 1; 0 before the first."""
+        return self._plan.cursor.epoch
+
+    @property
     def is_over(self) -> bool:
         """Whether there is no further batch, in this epoch or a later one: all tasks have used up their passes."""
         return self._plan.is_over(self._hooks)

@@ -190,13 +190,14 @@ def _keeping(package: str) -> type[Any]:
 
 
 def _bandit(way: Way) -> bandits.Bandit:
-    return {
-        "Exp3S": bandits.Exp3S,
+    made: Any = {
         "Exp3S optimistic": lambda: bandits.Exp3S(beta=0.05),
         "Exp3S paper": bandits.Exp3S.paper,
         "Exp3": lambda: bandits.Exp3(eta=0.1, epsilon=0.1),
         "FixedPolicy": lambda: bandits.FixedPolicy([4.0, 3.0, 2.0, 1.0]),
-    }[way.bandit]()
+        "WithoutReplacement": lambda: bandits.WithoutReplacement([5, 3, 4, 6]),
+    }.get(way.bandit)
+    return getattr(bandits, way.bandit)() if made is None else made()
 
 
 def _scaler(way: Way) -> QuantileScaler:

@@ -18,7 +18,11 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "package": ("pytorch_lightning", "lightning.pytorch"),
     "signal": SIGNALS,
     "target": ("task", "held out"),
-    "bandit": ("Exp3S", "Exp3S optimistic", "Exp3S paper", "Exp3", "FixedPolicy"),
+    "bandit": (
+        *("Exp3S", "Exp3S optimistic", "Exp3S paper", "Exp3", "FixedPolicy", "WithoutReplacement"),
+        *("TSCLOnline", "TSCLNaive", "TSCLWindow", "TSCLSampling"),
+        *("SlidingWindowUCB", "DiscountedUCB", "OnlineDataMixing", "Boltzmann"),
+    ),
     "scaler": ("window", "reservoir", "paper"),
     "network": ("linear", "noisy", "gaussian"),
     "optimizer": ("sgd", "adam"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -11,20 +9,14 @@ from torch import nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import TensorDataset
 
-import curricula.signals
 from curricula import CurriculumCallback, CurriculumLoader
 from curricula.bandits import FixedPolicy
-from curricula.signals import Signal
 from curricula.signals.tensors import inner_product, squared_norm
 from curricula.variational import NORMALISATION, Variational
 from tests.models import trainer
+from tests.signals.kinds import measuring_classes
 
-KINDS = [
-    kind
-    for kind in vars(curricula.signals).values()
-    if isinstance(kind, type) and issubclass(kind, Signal) and not inspect.isabstract(kind)
-    if "Variational" not in kind.__name__
-]
+KINDS = [kind for kind in measuring_classes() if "Variational" not in kind.__name__]
 
 
 def tasks():

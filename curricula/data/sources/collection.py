@@ -153,7 +153,10 @@ class Sources:
     def known_sizes(self) -> dict[str, int]:
         """Return the number of samples of each task that tells it, by name."""
         found = {}
-        for name, task in self.tasks.items():
+        for arm, (name, task) in enumerate(self.tasks.items()):
+            if arm in self.maps and self.batch_size is not None:
+                found[name] = self.maps[arm].size  # that passes are counted with: within an epoch it stays
+                continue
             ready = task.batch_sampler is None if isinstance(task, DataLoader) else self.batch_size is None
             data: Any = task.dataset if isinstance(task, DataLoader) else task
             if not ready and (gives_samples(task) or isinstance(task, DataLoader)):

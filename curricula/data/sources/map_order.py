@@ -142,7 +142,7 @@ class MapSource:
         if limit is not None:
             visit = self.limited(visit, limit, world_size)
         total = self.batch_size * world_size
-        position = self._divided(visit, self.batches_per_pass(world_size))[1]
+        position = self._divided(visit, self._batches(total))[1]
         return -(-min(total, self.size - position * total) // world_size)
 
     def _of_pass(self, number: int) -> Sequence[int]:
