@@ -188,6 +188,9 @@ class Curriculum:
             self._attach(trainer, loader)
         except ValueError as error:
             raise MisconfigurationException(str(error)) from error
+        if self.loader.is_over:
+            _log.warning("all tasks have used up their passes already: there is nothing left to train on")
+            trainer.should_stop = True
         # A resume at the end of an epoch may be due to reload the data, and calls no on_train_epoch_start afterwards.
         up_to_date_loader(trainer)
         self.follow(trainer)

@@ -57,6 +57,7 @@ class DrawnPolicy:
         """Take over the tasks, and their prior where it is constant."""
         self._names, mixture = tuple(names), self.mixture
         self._prior = prior if mixture is not None else np.full(len(names), 1.0 / len(names))
+        self._possible = {arm for arm, name in enumerate(names) if mixture is None or not mixture.leaves_out(name)}
         self._floors = np.zeros(len(names)) if mixture is None else mixture.floors(names)
         self._caps = np.ones(len(names)) if mixture is None else mixture.caps(names)
         self._bounds = bool(self._floors.any() or (self._caps < 1.0).any())
@@ -122,31 +123,41 @@ class DrawnPolicy:
             without: further arms that are not to be drawn, as where the draws of a step use up a task's passes.
         """
         gone = self.not_drawn.union(without)
+        mixture = self.mixture
+        prior = self.prior(step, spent) if self._tilts and self._set is None else None
+        if prior is not None:
+            gone |= self._left_out(prior, gone)
         left = [arm for arm in range(len(self._names)) if arm not in gone] if gone else None
         if left == []:
             return np.zeros(len(self._names))
-        mixture = self.mixture
         if self._set is not None:
             policy = _among(self._set, left, self.prior(step, spent))
         else:
             policy = bandit.probabilities().copy() if left is None else bandit.probabilities_among(left)
-            if mixture is not None and self._tilts:
-                prior = _among(self.prior(step, spent), left)
-                policy = tilted(prior, policy, 0.0 if step < mixture.warmup else mixture.strength).copy()
+            if mixture is not None and prior is not None:
+                policy = tilted(_among(prior, left), policy, 0.0 if step < mixture.warmup else mixture.strength).copy()
         if self._bounds or self.guarded:
             floors, caps = self._bounds_now(step, spent, gone)
             policy = bounded(policy, floors, caps, self.prior(step, spent))
             policy = policy / policy.sum()
         return policy
 
+    def _left_out(self, prior: FloatArray, gone: set[int]) -> set[int]:
+        """Return the arms that the prior leaves out now; at all times, where it has no other task that is left."""
+        now = set(np.flatnonzero(prior <= 0.0).tolist())
+        return now if len(now | gone) < len(self._names) else set(range(len(self._names))) - self._possible
+
     def _left(self) -> list[int]:
-        gone = self.not_drawn
-        return [arm for arm in range(len(self._names)) if arm not in gone]
+        return sorted(self._possible - self.not_drawn)
+
+    def can_draw(self, arm: int) -> bool:
+        """Tell whether a task may have draws, now or later, but for its passes."""
+        return arm in self._possible and arm not in self.removed
 
     @property
     def is_over(self) -> bool:
         """Whether no task is left to draw."""
-        return len(self.not_drawn) == len(self._names)
+        return not self._left()
 
     def _bounds_now(self, step: int, spent: float, gone: set[int]) -> tuple[FloatArray, FloatArray]:
         """Return floors and caps of the tasks that are left, which can all be kept."""

@@ -81,6 +81,8 @@ def learned_schedule(history: CurriculumHistory, points: int = 20) -> Schedule:
     _check_drawn(history)
     starts, policies = history.policies()
     policies = policies.astype(np.float64)
+    for place in np.flatnonzero(~policies.any(axis=1)):  # nothing was left to draw: the run was over
+        policies[place] = policies[place - 1] if place else 1.0 / len(history.tasks)
     ends = np.append(starts[1:], history.steps)
     sums = np.vstack([np.zeros(len(history.tasks)), np.cumsum(policies * (ends - starts)[:, None], axis=0)])
     parts = min(points, history.steps)

@@ -148,6 +148,12 @@ class Mixture:
             return self.max_passes.get(name)
         return self.max_passes
 
+    def leaves_out(self, name: str) -> bool:
+        """Tell whether the prior gives a task no share, at no time."""
+        if isinstance(self.prior, Schedule):
+            return not any(shares[name] > 0.0 for _, shares in self.prior.points)
+        return isinstance(self.prior, Mapping) and self.prior.get(name) == 0.0
+
     def described(self) -> dict[str, Any]:
         """Return the options as plain containers, for checkpoints and logs."""
         prior = self.prior.to_dict() if isinstance(self.prior, Schedule) else self.prior

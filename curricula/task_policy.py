@@ -190,9 +190,8 @@ class TaskPolicy:
             count: number of draws of a step.
         """
         drawn = self._drawn
-        others = drawn.removed.union(left)
-        without_limit = len(others) < len(self.tasks)
-        if not without_limit and sum(number for arm, number in left.items() if arm not in drawn.removed) < count:
+        able = [arm for arm in range(len(self.tasks)) if drawn.can_draw(arm)]
+        if all(arm in left for arm in able) and sum(left[arm] for arm in able) < count:
             drawn.use_up(set(left))
         else:
             drawn.use_up({arm for arm, number in left.items() if number < 1})

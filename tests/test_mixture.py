@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curricula import Mixture, Schedule, Teacher
-from curricula.bandits import Exp3, Exp3S, FixedPolicy
+from curricula.bandits import Exp3, Exp3S, FixedPolicy, SlidingWindowUCB, TSCLOnline, TSCLSampling
 from curricula.bandits.inversion import invert
 from curricula.draws import Draw
 from tests.test_teacher import Raw
@@ -20,8 +21,8 @@ NAMES = ["a", "b", "c", "d"]
 PRIOR = {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}
 
 
-def make(mixture, **options):
-    return Teacher(NAMES, mixture=mixture, scaler=Raw(), **{"seed": 3, "horizon": 400, **options})
+def make(mixture, tasks=NAMES, **options):
+    return Teacher(list(tasks), mixture=mixture, scaler=Raw(), **{"seed": 3, "horizon": 400, **options})
 
 
 def learn(teacher, steps, best="d"):
@@ -76,6 +77,26 @@ def test_without_a_mixture_or_with_one_that_asks_nothing_the_draws_are_the_same_
 def test_a_task_without_a_prior_share_is_never_drawn():
     teacher = make(Mixture(prior={**PRIOR, "a": 0.5, "d": 0.0}))
     assert {draw.task for draw in learn(teacher, 200)} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("make_bandit", [SlidingWindowUCB, TSCLOnline, TSCLSampling, Exp3S])
+def test_a_bandit_chooses_among_the_tasks_that_have_a_prior_share(make_bandit):
+    teacher = make(Mixture(prior={"a": 0.5, "b": 0.5, "c": 0.0, "d": 0.0}), bandit=make_bandit())
+    counts = Counter(draw.task for draw in learn(teacher, 300, best="a"))
+    assert set(counts) == {"a", "b"}
+    assert counts["a"] > 200, "and not as often as the other, as where the bandit would rather have what is left out"
+
+
+def test_a_task_without_a_prior_share_is_not_drawn_when_the_others_are_gone():
+    teacher = make(Mixture(prior={"a": 0.5, "b": 0.5, "c": 0.0, "d": 0.0}, max_passes=1))
+    teacher.remove_task("a")
+    with pytest.raises(ValueError, match="task 'b' is the last one that is left"):
+        teacher.remove_task("b")
+    assert not teacher.use_up({0: 3, 1: 0})
+    assert teacher.is_over
+    phases = make(Mixture(prior=Schedule.phases([("a", 5), ({"b": 0.5, "c": 0.5}, None)]), max_passes=1), tasks="abc")
+    phases.use_up({0: 0, 1: 3, 2: 3})
+    assert {phases.draw().task for _ in range(5)} <= {"b", "c"}, "those of the next phase, where this one has none"
 
 
 def test_a_schedule_changes_the_prior_by_steps_and_by_cost():

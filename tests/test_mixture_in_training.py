@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from curricula import CurriculumCallback, CurriculumLoader, Mixture, Schedule, Teacher
 from curricula.bandits import FixedPolicy
 from curricula.data.faults import TaskError
+from curricula.export import learned_schedule
 from curricula.signals import PredictionGain
 from tests.models import Linear, trainer
 from tests.test_several_draws_resumed import PerSample
@@ -138,6 +139,34 @@ def test_a_schedule_in_cost_follows_what_was_trained_on_also_after_a_resume(work
     assert whole.teacher.spent == 80.0
     _, resumed, _ = fit(sizes, None, checkpoint=tmp_path / "7.ckpt", **options)
     assert resumed.history.column("arm").tolist() == arms
+
+
+def test_a_finished_run_ends_at_once_when_it_is_resumed_and_goes_on_where_the_limit_is_lifted(tmp_path):
+    class Save(pl.Callback):
+        def on_train_end(self, trainer, *_):
+            trainer.save_checkpoint(tmp_path / "end.ckpt")
+
+    sizes, options = {"a": 16, "b": 8}, {"steps": 12, "checkpoint": tmp_path / "end.ckpt"}
+    fit(sizes, 1, Save())
+    seen, callback, fitter = fit(sizes, 1, **options)
+    assert not seen
+    assert fitter.global_step == 6
+    _, callback, fitter = fit(sizes, None, **options)
+    assert fitter.global_step == 12
+    assert callback.teacher.used_up == ()
+    assert min(callback.history.draws.tolist()) > 2
+    assert learned_schedule(callback.history, points=12).shares(5, ["a", "b"]).sum() == pytest.approx(1.0)
+
+
+def test_a_task_that_is_added_has_its_passes_too():
+    loader = CurriculumLoader(numbered({"a": 400}), batch_size=4, steps_per_epoch=40)
+    loader.attach(Teacher(loader.names, mixture=Mixture(max_passes=1)))
+    batches = iter(loader)
+    next(batches)
+    loader.add_task("new", numbered({"new": 12})["new"])
+    assert len(list(batches)) == 39
+    assert loader.teacher.used_up == ("new",)
+    assert loader._plan.cursor.visits == [37, 3]
 
 
 class Broken(torch.utils.data.Dataset):

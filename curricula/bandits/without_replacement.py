@@ -22,8 +22,9 @@ class WithoutReplacement(Bandit):
     every :math:`\sum_i n_i` draws each task has had exactly :math:`n_i` more. Rewards are ignored.
 
     A draw takes its card, so that the next one has another policy, also within a step; the probability of each draw is
-    exact. Where a task is drawn of which nothing is left, as where others were removed, the cards of a new deck are
-    added to what is left.
+    exact. Where something else has a part in the choice (a :class:`~curricula.Mixture`, quotas, tasks that were removed
+    or have used up their passes), all draws of a step are of the policy at its beginning, and where a task is drawn of
+    which nothing is left, the cards of a new deck are added to what is left: numbers of draws are then not exact.
 
     Args:
         counts: whole numbers ``n_i >= 0``, one per task, in the order of the tasks, not all 0;

@@ -15,6 +15,7 @@ from curricula.data.passes import Passes
 from curricula.data.pool import Pool
 from curricula.data.reads import Share
 from curricula.data.resumable import ResumableLoader
+from curricula.task_names import listed
 from curricula.teacher import Draw, Teacher, check_instance
 
 _log = logging.getLogger(__name__)
@@ -114,6 +115,8 @@ class AttachedLoader(ResumableLoader):
 
     def _follow_passes(self) -> None:
         self._plan.passes = Passes.of(self.teacher.mixture, self._sources, self._plan.share.world_size)
+        if not self._plan.passes.limited and self.teacher.used_up:
+            self.teacher.use_up({})  # the limits of before are gone
 
     @property
     def epoch(self) -> int:
@@ -191,12 +194,13 @@ class AttachedLoader(ResumableLoader):
         try:
             self.teacher.remove_task(draw.task)
         except ValueError as refused:
-            last = len(self.teacher.removed) == len(self.names) - 1
-            why = (
-                "no other task is left: every other one was dropped"
-                if last
-                else f"it cannot be dropped, since {refused}"
-            )
+            teacher = self.teacher
+            if teacher.used_up:
+                why = f"it cannot be dropped, since {refused} ({listed(teacher.used_up)} used up their passes)"
+            elif len(teacher.removed) == len(self.names) - 1:
+                why = "no other task is left: every other one was dropped"
+            else:
+                why = f"it cannot be dropped, since {refused}"
             text = f"{text}; {why}"
             raise _told(error, text) from error.__cause__
         _log.warning("%s; the task is dropped, and the others share its probability", text)

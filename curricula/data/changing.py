@@ -81,6 +81,7 @@ class ChangingLoader(AttachedLoader):
         if self.teacher is not self._own_teacher:
             self._own_teacher.add_task(name)
         self._plan.cursor.visits.append(0)
+        self._follow_passes()
         self._delivery.times.add_task()
         self._make_pool()  # worker processes have copies of the tasks: new ones are started
         self._pool.begin_epoch(self._plan.cursor.epoch)

@@ -40,7 +40,7 @@ class Passes:
         most = {}
         for arm, name in enumerate(sources.names):
             limit = mixture.passes(name)
-            if limit is None:
+            if limit is None or mixture.leaves_out(name):
                 continue
             if arm in sources.maps:
                 most[arm] = sources.maps[arm].visits_in(limit, world_size)
