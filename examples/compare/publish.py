@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -124,6 +125,8 @@ def _head_room(rows: Sequence[Row]) -> str:
         return "Head room: no other static mixture was tried."
     says = f"the best static mixture is *{best.method}*, median {number(median(best.to_goal))}"
     if has_head_room(best):
+        if math.isinf(best.ratio):
+            return f"**Head room**: {says}; *{BASELINE}* reaches the goal in half of its runs at the most."
         return f"**Head room**: {says}, {best.ratio:.2f} times as fast as *{BASELINE}*."
     return f"**No head room**: {says}, which is not faster than *{BASELINE}* beyond doubt."
 

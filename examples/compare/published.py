@@ -51,7 +51,7 @@ STATIC = (
 """Mixtures that stay as they are, other than the uniform one: what they win over it is head room."""
 
 PUBLISHED: dict[str, tuple[str, ...]] = {
-    "digits_noise": (*_ALL, _SIXTEEN),
+    "digits_noise": (*_ALL, *(name for name in _DRAWS if name != "curriculum, a draw per sample")),
     "digits_labels": (*_ALL, _SIXTEEN),
     "parity_staircase_8": (
         *_STAIRCASE,
@@ -70,10 +70,10 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
         "curriculum, replayed: its mixture, one task a batch",
         "curriculum, SPG, replayed: its mixture, mixed",
         "curriculum, SPG, replayed: its draws, shuffled",
-        _SIXTEEN,
+        *_DRAWS,
     ),
     "repeat_copy": (*_USUAL, *_OF_A_TARGET, "curriculum, PG", "curriculum, paper's constants"),
-    "parity_staircase": (*_FEWEST, "target only", "by hand: useful tasks alone, mixed"),
+    "parity_staircase": (*_FEWEST, "target only", "by hand: useful tasks alone, mixed", _SIXTEEN),
     "multilingual": (*_USUAL, *_OF_SIZES, "uniform, exact quotas", _SIXTEEN),
     "babi": (*_FEWEST, "curriculum, PG"),
     "ngram": (*_FEWEST, "target only", "curriculum, GL2G"),
