@@ -1,5 +1,7 @@
 """Streams read sample by sample: what they give, and what each sample costs."""
 
+import gc
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
