@@ -21,6 +21,14 @@ def as_int(what: str, value: Any) -> int:
     return int(value)
 
 
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return a whole number of at least ``least``, or raise."""
+    count = as_int(name, value)
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}, got {count}")
+    return count
+
+
 def as_number(what: str, value: Any, hint: str = "") -> float:
     """Return the value as a float, whether of numpy, of torch or Python's own, or raise ``TypeError``.
 

@@ -93,7 +93,6 @@ class Curriculum:
         self._horizon = horizon
         self._guard = guard
         self._validations = Validations(signal, guard)
-        self._mixture = mixture
         self._unit = unit
         self._ledger: Ledger | None = None
         self._loader: CurriculumLoader | None = None
@@ -276,7 +275,7 @@ class Curriculum:
         steps = self._horizon
         if steps is None:
             steps = expected_draws(trainer, self.batches_per_draw or 1)
-        mixture = self._mixture
+        mixture = self._teacher_options["mixture"]
         teacher = Teacher(
             loader.names,
             horizon=steps,

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from curricula.bandits.base import Bandit, FloatArray
 from curricula.mixture import Mixture, check_bounds
 from curricula.schedule import Schedule
 from curricula.shares import bounded, tilted
-from curricula.task_names import listed
-from curricula.task_shares import check_known, checked_shares
+from curricula.task_shares import shares_of_all
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ class DrawnPolicy:
             mixture.check_names(names)
         self._name(names, None if mixture is None else mixture.prior_of(names, sizes))
         if mixture is not None:
-            self._check(np.ones(len(names), dtype=bool))
+            self._check()
 
     def _name(self, names: Sequence[str], prior: FloatArray | None) -> None:
         """Take over the tasks, and their prior where it is constant."""
@@ -65,8 +63,8 @@ class DrawnPolicy:
             mixture.prior != "uniform" or mixture.strength < 1.0 or mixture.warmup > 0 or prior is None
         )
 
-    def _check(self, left: npt.NDArray[np.bool_]) -> None:
-        check_bounds(self._floors, self._caps, self._names, left)
+    def _check(self) -> None:
+        check_bounds(self._floors, self._caps, self._names, np.ones(len(self._names), dtype=bool))
         mixture = self.mixture
         if mixture is None or isinstance(mixture.prior, str):
             return  # a prior that was not given share by share is moved between the bounds
@@ -135,7 +133,7 @@ class DrawnPolicy:
         else:
             policy = bandit.probabilities().copy() if left is None else bandit.probabilities_among(left)
             if mixture is not None and prior is not None:
-                policy = tilted(_among(prior, left), policy, 0.0 if step < mixture.warmup else mixture.strength).copy()
+                policy = tilted(_among(prior, left), policy, 0.0 if step < mixture.warmup else mixture.strength)
         if self._bounds or self.guarded:
             floors, caps = self._bounds_now(step, spent, gone)
             policy = bounded(policy, floors, caps, self.prior(step, spent))
@@ -216,11 +214,7 @@ class DrawnPolicy:
             return
         if not isinstance(shares, Mapping):
             raise TypeError(f"the policy must be the share of every task by name, or None, got {shares!r}")
-        check_known("the policy", list(shares), self._names)
-        missing = [name for name in self._names if name not in shares]
-        if missing:
-            raise ValueError(f"the policy has no share for {listed(missing)}: give one for every task, 0 is one too")
-        checked = checked_shares("the policy", shares)
+        checked = shares_of_all("the policy", shares, self._names)
         policy = np.array([checked[name] for name in self._names])
         for arm, (name, share) in enumerate(zip(self._names, policy, strict=True)):
             if share > 0.0 and arm in self.not_drawn:
@@ -248,7 +242,7 @@ class DrawnPolicy:
         before = dict(vars(self))
         now = {old: arm for arm, old in enumerate(carried) if old is not None}
         try:
-            if isinstance(self.mixture, Mixture) and self._prior is None:
+            if self.mixture is not None and self._prior is None:
                 self.mixture.check_names(names)  # a schedule has the shares of its own tasks alone
             self._name(names, None if self._prior is None else _carried(self._prior, carried))
             self.removed = {now[arm] for arm in self.removed if arm in now}

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curricula.bandits.base import check_range
+from curricula.bandits.fixed import FixedPolicy
 from curricula.bandits.inversion import FloatArray
 from curricula.checks import as_int
 from curricula.schedule import Schedule
@@ -129,10 +130,9 @@ class Mixture:
         numbers = np.asarray(sizes, dtype=np.float64)
         if numbers.shape != (len(names),) or not (np.isfinite(numbers) & (numbers > 0)).all():
             raise ValueError(f"sizes must be one finite number > 0 for each of {len(names)} tasks, got {sizes!r}")
-        logs = np.log(numbers) / self.temperature
-        shares: FloatArray = np.exp(logs - logs.max())
-        shares /= shares.sum()
-        return shares
+        proportional = FixedPolicy.proportional(numbers.tolist(), temperature=self.temperature)
+        proportional.reset(len(names))
+        return proportional.probabilities()
 
     def floors(self, names: Sequence[str]) -> FloatArray:
         """Return the least shares, shape ``(N,)``."""
@@ -186,15 +186,6 @@ def check_bounds(floors: FloatArray, caps: FloatArray, names: Sequence[str], lef
             f"the caps of {number} task{'s'[: number != 1]} sum to {most:g}, and shares sum to 1: make them larger, or "
             f"give fewer tasks a cap (one cap for all of {number} tasks is at least {1 / number:g})"
         )
-
-
-def check_prior(prior: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
-    """Return the share of every task, or raise ``ValueError`` if one is unknown or missing, or they do not sum to 1."""
-    check_known("prior", list(prior), names)
-    missing = [name for name in names if name not in prior]
-    if missing:
-        raise ValueError(f"prior has no share for {listed(missing)}: give one for every task, 0 is one too")
-    return checked_shares("prior", prior)
 
 
 def _each(what: str, bounds: Any) -> list[tuple[str, Any]]:

@@ -57,6 +57,11 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     return f"{list(names[:most])}" + (f" and {further} more" if further > 0 else "")
 
 
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that was most likely meant, if any is like it."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the one that was most likely meant, if any is like it.
 
@@ -64,8 +69,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         >>> nearest("hrad", ["easy", "hard"]), nearest("web", ["easy", "hard"])
         (" (did you mean 'hard'?)", '')
     """
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    found = closest(name, known)
+    return "" if found is None else f" (did you mean {found!r}?)"
 
 
 def printable(text: str) -> str:

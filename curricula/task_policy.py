@@ -10,8 +10,8 @@ import numpy as np
 from curricula.bandits.base import Bandit, FloatArray
 from curricula.drawn_policy import DrawnPolicy
 from curricula.draws import Draw, importance
-from curricula.mixture import Mixture, check_prior
-from curricula.task_shares import check_known
+from curricula.mixture import Mixture
+from curricula.task_shares import check_known, shares_of_all
 
 
 class TaskPolicy:
@@ -125,7 +125,7 @@ class TaskPolicy:
         """
         policy = self.probabilities()
         total = square = 0.0
-        for name, share in (self.prior() if prior is None else check_prior(prior, self.tasks)).items():
+        for name, share in (self.prior() if prior is None else shares_of_all("prior", prior, self.tasks)).items():
             drawn = float(policy[self.tasks.index(name)])
             if drawn > 0.0:
                 weight = importance(share, drawn, most)

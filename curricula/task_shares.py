@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 
 from curricula.checks import as_number
-from curricula.task_names import listed
+from curricula.task_names import closest, listed
 
 ROUNDING = 1e-3
 """How far from 1 the sum of shares that a user gives may be."""
@@ -51,6 +50,15 @@ def checked_shares(what: str, shares: Mapping[str, float]) -> dict[str, float]:
     return numbers if abs(total - 1.0) <= 1e-12 else {name: share / total for name, share in numbers.items()}
 
 
+def shares_of_all(what: str, shares: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    """Return the share of every task, or raise ``ValueError`` if one is unknown or missing, or they do not sum to 1."""
+    check_known(what, list(shares), names)
+    missing = [name for name in names if name not in shares]
+    if missing:
+        raise ValueError(f"{what} has no share for {listed(missing)}: give one for every task, 0 is one too")
+    return checked_shares(what, shares)
+
+
 def check_known(what: str, given: Sequence[str], names: Sequence[str]) -> None:
     """Raise ``ValueError`` if a name is of no task, with the nearest that is.
 
@@ -63,6 +71,6 @@ def check_known(what: str, given: Sequence[str], names: Sequence[str]) -> None:
     known = set(names)
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name), names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the tasks are {listed(names)}"
+            near = closest(str(name), names)
+            hint = f"the tasks are {listed(names)}" if near is None else f"did you mean {near!r}?"
             raise ValueError(f"{what} names no task {name!r}: {hint}")

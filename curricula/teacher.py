@@ -10,7 +10,7 @@ from curricula.bandits.base import Bandit, FloatArray
 from curricula.bandits.exp3s import Exp3S
 from curricula.bandits.inversion import invert, invert_all
 from curricula.bandits.pulls import Pull
-from curricula.checks import as_int, as_number
+from curricula.checks import as_number, check_count
 from curricula.drawn_policy import DrawnPolicy
 from curricula.draws import Draw, OpenDraws, check_draw, draw_from_list, draw_to_list, make_draws
 from curricula.mixture import Mixture
@@ -76,7 +76,7 @@ class Teacher(TaskPolicy):
         )
         self._numbers = CounterGenerator(seed, Stream.DRAWS)
         self.seed = int(seed)
-        self.draws_per_step = _check_count("draws_per_step", draws_per_step)
+        self.draws_per_step = check_count("draws_per_step", draws_per_step)
         """Number of draws of a step."""
         self.mixture = None if mixture is None else check_instance("mixture", mixture, Mixture)
         """The user's mixture, if there is one."""
@@ -221,7 +221,7 @@ class Teacher(TaskPolicy):
             >>> sorted(draw.task for draw in teacher.draw_all(6, quotas=True))
             ['easy', 'easy', 'easy', 'hard', 'hard', 'hard']
         """
-        _check_count("count", count)
+        check_count("count", count)
         if left is not None:
             self._check_left(left, count)
         kept = self._policy_to_keep() if rewarded else None
@@ -464,13 +464,6 @@ def _checked_rate(draw: Draw, progress: float, cost: float) -> float:
     if not (cost > 0 and math.isfinite(cost)):
         raise ValueError(f"the cost of a step must be finite and > 0, got {cost} for task {draw.task!r}")
     return progress / cost
-
-
-def _check_count(name: str, value: int) -> int:
-    count = as_int(name, value)
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}")
-    return count
 
 
 def check_instance(what: str, value: Any, base: type[Any]) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from curricula.bandits.base import FloatArray
-from curricula.bandits.values import AveragingBandit, ValueBandit, check_count, of_arms
+from curricula.bandits.values import AveragingBandit, ValueBandit, WindowBandit, of_arms
+from curricula.checks import check_count
 
 
 class TSCLOnline(AveragingBandit):
@@ -133,7 +134,7 @@ class TSCLNaive(AveragingBandit):
         self._begun = [list(own) for own in of_arms(state, "begun")]
 
 
-class TSCLWindow(ValueBandit):
+class TSCLWindow(WindowBandit):
     r"""TSCL's window algorithm: the slope of each task's learning curve over its last rewards.
 
     The rewards of a task add up to its learning curve. Its value is the slope of the regression line through the last
@@ -166,9 +167,6 @@ class TSCLWindow(ValueBandit):
     ) -> None:
         super().__init__(epsilon=epsilon, temperature=temperature, absolute=absolute)
         self.window = check_count("window", window, 2)
-        self._updates = 0
-        self._steps: list[deque[int]] = []
-        self._rewards: list[deque[float]] = []
         self._values: FloatArray = np.zeros(0)
 
     def values(self) -> FloatArray:
@@ -191,32 +189,10 @@ class TSCLWindow(ValueBandit):
         steps = self._steps[arm]
         return 1.0 if len(steps) < 2 else slope(steps, self._rewards[arm])
 
-    def _start(self) -> None:
-        self._updates = 0
-        self._keep([[]] * self.num_arms, [[]] * self.num_arms)
-
     def _keep(self, steps: list[Any], rewards: list[Any]) -> None:
         self._steps = [deque(own, self.window) for own in steps]
         self._rewards = [deque(own, self.window) for own in rewards]
         self._values = np.array([self._value(arm) for arm in range(len(steps))])
-
-    def _rearrange(self, arms: list[int | None]) -> None:
-        self.num_arms = len(arms)
-        self._keep(
-            [() if arm is None else self._steps[arm] for arm in arms],
-            [() if arm is None else self._rewards[arm] for arm in arms],
-        )
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "updates": self._updates,
-            "steps": [list(own) for own in self._steps],
-            "rewards": [list(own) for own in self._rewards],
-        }
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        self._updates = state["updates"]
-        self._keep(of_arms(state, "steps"), of_arms(state, "rewards"))
 
 
 def slope(steps: Any, rewards: Any) -> float:

@@ -11,7 +11,8 @@ import numpy as np
 
 from curricula.bandits.base import FloatArray
 from curricula.bandits.exp3 import mix
-from curricula.bandits.values import ValueBandit, check_count, of_arms
+from curricula.bandits.values import ValueBandit, of_arms
+from curricula.checks import check_count
 
 
 class TSCLSampling(ValueBandit):

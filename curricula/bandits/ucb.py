@@ -10,7 +10,8 @@ import numpy as np
 
 from curricula.bandits.base import FloatArray, check_range
 from curricula.bandits.rates import DEFAULT_HORIZON
-from curricula.bandits.values import ValueBandit, check_count, of_arms
+from curricula.bandits.values import ValueBandit, WindowBandit, of_arms
+from curricula.checks import check_count
 
 _RANGE = 2.0
 """Of rewards in ``[-1, 1]``: B in the paper, whose rewards are in ``[0, B]``."""
@@ -31,7 +32,7 @@ class _UCB(ValueBandit):
         return min(max(1, self.segments - 1), horizon), horizon
 
 
-class SlidingWindowUCB(_UCB):
+class SlidingWindowUCB(WindowBandit, _UCB):
     r"""Sliding-window UCB: the largest upper confidence bound on the mean reward of the last steps.
 
     .. math:: \bar X_i + 2 \sqrt{\frac{\xi \ln \min(t, \tau)}{N_i}}
@@ -72,9 +73,6 @@ class SlidingWindowUCB(_UCB):
         self._given_window = None if window is None else check_count("window", window, 1)
         self.window = 0
         """Window in force, in steps; known after :meth:`reset`."""
-        self._updates = 0
-        self._steps: list[deque[int]] = []
-        self._rewards: list[deque[float]] = []
 
     def values(self) -> FloatArray:
         """Return the upper confidence bounds, shape ``(num_arms,)``; infinite for tasks that are not in the window."""
@@ -103,31 +101,12 @@ class SlidingWindowUCB(_UCB):
         changes, horizon = self._changes_and_horizon()
         automatic = max(1, math.ceil(2.0 * math.sqrt(horizon * math.log(horizon) / changes)))
         self.window = automatic if self._given_window is None else self._given_window
-        self._updates = 0
-        self._keep([()] * self.num_arms, [()] * self.num_arms)
+        super()._start()
 
     def _keep(self, steps: list[Any], rewards: list[Any]) -> None:
         self._steps = [deque(own) for own in steps]
         self._rewards = [deque(own) for own in rewards]
         self._forget()
-
-    def _rearrange(self, arms: list[int | None]) -> None:
-        self.num_arms = len(arms)
-        self._keep(
-            [() if arm is None else self._steps[arm] for arm in arms],
-            [() if arm is None else self._rewards[arm] for arm in arms],
-        )
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "updates": self._updates,
-            "steps": [list(own) for own in self._steps],
-            "rewards": [list(own) for own in self._rewards],
-        }
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        self._updates = state["updates"]
-        self._keep(of_arms(state, "steps"), of_arms(state, "rewards"))
 
 
 class DiscountedUCB(_UCB):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from curricula.bandits.base import Bandit, FloatArray, check_range
 from curricula.bandits.exp3 import mix
 from curricula.bandits.pulls import Pull, merged
-from curricula.checks import as_int, check_flags
+from curricula.checks import check_flags
 
 
 def choose(values: FloatArray, temperature: float) -> FloatArray:
@@ -161,17 +162,43 @@ class AveragingBandit(ValueBandit):
         self._values = np.array(of_arms(state, "values"), dtype=np.float64)
 
 
+class WindowBandit(ValueBandit):
+    """A bandit whose values are of the last rewards of each arm, and of the steps that they came at."""
+
+    _updates: int
+    _steps: list[deque[int]]
+    _rewards: list[deque[float]]
+
+    @abstractmethod
+    def _keep(self, steps: list[Any], rewards: list[Any]) -> None:
+        """Take over what is remembered of each arm."""
+
+    def _start(self) -> None:
+        self._updates = 0
+        self._keep([()] * self.num_arms, [()] * self.num_arms)
+
+    def _rearrange(self, arms: list[int | None]) -> None:
+        self.num_arms = len(arms)
+        self._keep(
+            [() if arm is None else self._steps[arm] for arm in arms],
+            [() if arm is None else self._rewards[arm] for arm in arms],
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "updates": self._updates,
+            "steps": [list(own) for own in self._steps],
+            "rewards": [list(own) for own in self._rewards],
+        }
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self._updates = state["updates"]
+        self._keep(of_arms(state, "steps"), of_arms(state, "rewards"))
+
+
 def of_arms(state: dict[str, Any], key: str) -> list[Any]:
     """Return a list of a state that has one entry per arm, or raise."""
     entries = list(state[key])
     if len(entries) != state["num_arms"]:
         raise ValueError(f"the state is of {state['num_arms']} arms, but has {len(entries)} {key}: it is damaged")
     return entries
-
-
-def check_count(name: str, value: int, least: int) -> int:
-    """Return a whole number of at least ``least``, or raise."""
-    count = as_int(name, value)
-    if count < least:
-        raise ValueError(f"{name} must be at least {least}, got {count}")
-    return count
